@@ -1,0 +1,106 @@
+"""What each `--mode` does."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from veegan_jax import evaluate, report
+from veegan_jax.build import build
+from veegan_jax.config import differences, effective, from_effective
+from veegan_jax.errors import UserError
+from veegan_jax.generate import Run, load_with
+from veegan_jax.train import train
+from veegan_jax.workdir import stored_config
+
+
+class Options(NamedTuple):
+    """What the command line gives a command.
+
+    Attributes:
+        config: the experiment; may be None where the workdir holds a run.
+        workdir: the run's folder.
+        step: the checkpoint to use: 'latest', 'best' or a number.
+        num: how many examples to sample or reconstruct.
+        seed: of what is sampled or reconstructed.
+    """
+
+    config: ConfigDict | None
+    workdir: Path
+    step: str
+    num: int
+    seed: int
+
+
+def run_training(options: Options) -> str | None:
+    """Trains, and prints the table; returns the signal that stopped it, if one did."""
+    outcome = train(options.config or from_effective(stored_config(options.workdir)), options.workdir)
+    if outcome.table:
+        print(f"{outcome.table}\n\n{options.workdir}: table.md, results.json, metrics.jsonl, pictures/")
+    return outcome.stopped_by
+
+
+def run_evaluation(options: Options) -> None:
+    """Measures a checkpoint, and prints the table."""
+    run = _load(options)
+    measured = [evaluate.measure(run.experiment, run.sampler, params)[0] for params in run.replicas]
+    ceiling = evaluate.measure_real(run.experiment, run.sampler)
+    table = evaluate.table(run.experiment, run.step, measured, ceiling)
+    evaluate.save_results(options.workdir, run.step, measured, ceiling, table)
+    print(table)
+
+
+def run_sampling(options: Options) -> None:
+    """Writes samples as an array and as a picture."""
+    run = _load(options)
+    samples = run.sample(options.num, options.seed)
+    stem = options.workdir / f"sample_step{run.step}_seed{options.seed}"
+    np.savez_compressed(stem.with_suffix(".npz"), samples=samples)
+    _say(stem.with_suffix(".npz"))
+    if report.drawable(samples.shape[1:]):
+        real = run.held_out(max(options.num, 2500), options.seed)
+        report.save(report.draw_samples(samples, real, f"{options.num} samples"), stem.with_suffix(".png"))
+        _say(stem.with_suffix(".png"))
+
+
+def run_reconstruction(options: Options) -> None:
+    """Writes held-out examples x beside G(F(x)), as arrays and as a picture."""
+    run = _load(options)
+    x = run.held_out(options.num, options.seed)
+    reconstructions = run.reconstruct(x, options.seed)
+    stem = options.workdir / f"reconstruct_step{run.step}_seed{options.seed}"
+    np.savez_compressed(stem.with_suffix(".npz"), x=x, reconstructions=reconstructions)
+    error = float(np.sqrt(np.mean(np.square(x - reconstructions))))
+    print(f"RMS of x − G(F(x)) over {options.num} held-out examples: {error:.4g}")
+    _say(stem.with_suffix(".npz"))
+    if report.drawable(x.shape[1:]):
+        report.save(report.draw_pairs(x, reconstructions), stem.with_suffix(".png"))
+        _say(stem.with_suffix(".png"))
+
+
+COMMANDS: dict[str, Callable[[Options], str | None]] = {
+    "train": run_training,
+    "evaluate": run_evaluation,
+    "sample": run_sampling,
+    "reconstruct": run_reconstruction,
+}
+
+
+def _load(options: Options) -> Run:
+    """The trained model; a config given beside the workdir may differ from the run's in `eval_samples` only."""
+    stored = stored_config(options.workdir)
+    if options.config is not None:
+        given = effective(options.config)
+        if differing := differences({**given, "eval_samples": 0}, {**stored, "eval_samples": 0}):
+            raise UserError(
+                f"--workdir {options.workdir} holds another run, which differs in {len(differing)} fields; leave "
+                "--config out to use the run's own:\n  " + "\n  ".join(differing)
+            )
+        stored = given
+    return load_with(build(from_effective(stored)), options.workdir, options.step)
+
+
+def _say(path: Path) -> None:
+    print(path)

@@ -1,0 +1,212 @@
+"""The configuration: every field with its comment and default, and the checks that need no device."""
+
+import difflib
+import inspect
+import json
+import typing
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from veegan_jax.data import SOURCES
+from veegan_jax.errors import UserError
+from veegan_jax.models import MODELS
+from veegan_jax.objectives import OBJECTIVES
+from veegan_jax.optim import adam
+
+# The field that chooses an entry of each registry. An entry's own options are a section by the entry's name.
+REGISTRIES: Mapping[str, Mapping[str, Callable[..., Any]]] = {
+    "objective": OBJECTIVES,
+    "data": SOURCES,
+    "model": MODELS,
+}
+# The allowed values of a few fields of the base configuration.
+CHOICES = {
+    "dtype": ("float32", "bfloat16"),
+    "parallel": ("pmap", "shard_map"),
+    "seed_mapping": ("auto", "map", "vmap"),
+}
+# The smallest allowed values.
+MINIMA = {
+    "seed": 0,
+    "num_seeds": 1,
+    "num_steps": 1,
+    "batch_size": 1,
+    "packing": 1,
+    "latent_dim": 1,
+    "noise_dim": 0,
+    "ema_half_life": 0.0,
+    "devices": 0,
+    "steps_per_call": 1,
+    "log_every": 1,
+    "eval_every": 1,
+    "eval_samples": 0,
+    "save_every": 1,
+    "keep_latest": 1,
+    "keep_best": 0,
+}
+MAX_SEED = 2**32 - 1
+
+
+def base_config() -> ConfigDict:
+    """The defaults, which every file in `configs/` starts from."""
+    c = ConfigDict()
+    # What to train. Options of each are in the section of that name: `c.veegan`, `c.ring`, `c.mlp`, …
+    c.objective = "veegan"
+    c.data = "ring"
+    c.model = "mlp"
+    # Dimensions of the latent z, and of the generator's own noise ε (0 for none).
+    c.latent_dim = 64
+    c.noise_dim = 0
+    # How many examples of one class the discriminator judges at once (PacGAN); 1 is the usual GAN.
+    c.packing = 1
+    # What networks compute in, 'float32' or 'bfloat16'; parameters are always float32.
+    c.dtype = "float32"
+
+    # The replica's seed. With num_seeds = n, seeds seed, seed + 1, … are trained at once and metrics are mean ± s.e.
+    c.seed = 0
+    c.num_seeds = 1
+    # How replicas run: 'map' one after another, 'vmap' batched, 'auto' by platform (map on CPUs).
+    c.seed_mapping = "auto"
+    # Over how many devices the batch is split (0: all), and how: 'pmap' or 'shard_map'.
+    c.devices = 0
+    c.parallel = "pmap"
+
+    # Updates of every player, and examples per update over all devices.
+    c.num_steps = 10_000
+    c.batch_size = 128
+    # Adam for each player: learning_rate, b1, b2, eps, schedule.
+    c.optim = ConfigDict({"gen": options(adam), "disc": options(adam)})
+    # Half-life, in examples, of the moving average of the generator's (and reconstructor's) parameters; 0 for none.
+    c.ema_half_life = 0.0
+
+    # Steps compiled into one call; the host looks at the run between calls.
+    c.steps_per_call = 50
+    # How often, in steps, to print and write losses, to measure and draw, and to save.
+    c.log_every = 500
+    c.eval_every = 2_000
+    c.save_every = 2_000
+    # Samples per measurement; 0 for as many as the data set's published protocol has.
+    c.eval_samples = 0
+    # Checkpoints to keep: the latest so many, and the best so many by a metric that is measured (see the table).
+    c.keep_latest = 2
+    c.keep_best = 1
+    c.best_metric = "kl"
+
+    for registry in REGISTRIES.values():
+        for name, entry in registry.items():
+            c[name] = ConfigDict(options(entry))
+    return c
+
+
+def options(entry: Callable[..., Any]) -> dict[str, Any]:
+    """The options of a registry's entry: its keyword arguments that have defaults."""
+    parameters = inspect.signature(entry).parameters.values()
+    return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY and p.default is not p.empty}
+
+
+def validate(config: ConfigDict) -> None:
+    """Checks whatever needs neither data nor devices.
+
+    Raises:
+        UserError: naming the field, its value, and what would be right.
+    """
+    for field, registry in REGISTRIES.items():
+        _check_choice(field, config[field], sorted(registry))
+        _check_options(config[field], config[config[field]], registry[config[field]])
+    for player in config.optim:
+        _check_options(f"optim.{player}", config.optim[player], adam)
+    for field, choices in CHOICES.items():
+        _check_choice(field, config[field], choices)
+    for field, least in MINIMA.items():
+        if config[field] < least:
+            raise UserError(f"config.{field} is {config[field]}; it must be at least {least}")
+    if config.seed + config.num_seeds - 1 > MAX_SEED:
+        raise UserError(
+            f"config.seed is {config.seed} with config.num_seeds {config.num_seeds}; seeds must lie in 0 to {MAX_SEED}"
+        )
+    if config.batch_size % config.packing:
+        raise UserError(f"config.batch_size is {config.batch_size}; it must divide by config.packing, {config.packing}")
+
+
+def _check_options(section: str, chosen: ConfigDict, entry: Callable[..., Any]) -> None:
+    hints = typing.get_type_hints(entry)
+    for name, value in chosen.items():
+        if typing.get_origin(hints[name]) is typing.Literal:
+            _check_choice(f"{section}.{name}", value, typing.get_args(hints[name]))
+        elif typing.get_origin(hints[name]) is tuple and not all(isinstance(v, int) and v > 0 for v in value):
+            raise UserError(
+                f"config.{section}.{name} is {value}; it must be a tuple of positive integers, as (128, 128)"
+            )
+
+
+def _check_choice(field: str, value: Any, choices: typing.Iterable[Any]) -> None:
+    if value not in (listed := list(choices)):
+        raise UserError(f"config.{field} is {value!r}; {suggestion(str(value), listed)}")
+
+
+def suggestion(given: str, valid: typing.Iterable[str]) -> str:
+    """'did you mean …?' where something is close, and always what is valid."""
+    listed = sorted(map(str, valid))
+    near = difflib.get_close_matches(given, listed, n=1)
+    return (f"did you mean {near[0]!r}? " if near else "") + f"valid: {', '.join(listed)}"
+
+
+def effective(config: ConfigDict) -> dict[str, Any]:
+    """The fields that this run depends on, as plain JSON: the sections of entries not chosen are left out."""
+    chosen = {config[field] for field in REGISTRIES}
+    unused = {name for registry in REGISTRIES.values() for name in registry} - chosen
+    plain: dict[str, Any] = json.loads(config.to_json())
+    return {name: value for name, value in plain.items() if name not in unused}
+
+
+def from_effective(plain: Mapping[str, Any]) -> ConfigDict:
+    """The config whose `effective` this is.
+
+    Raises:
+        UserError: naming a field that this version does not know, or a value of another type.
+    """
+    config = base_config()
+    known = dict(_leaves(config.to_dict()))
+    for path, value in _leaves(plain):
+        if path not in known:
+            raise UserError(f"config.{path} is unknown to this version; {suggestion(path, known)}")
+        section, _, name = path.rpartition(".")
+        try:
+            _section(config, section)[name] = tuple(value) if isinstance(known[path], tuple) else value
+        except TypeError as error:
+            raise UserError(f"config.{path} is {value!r}: {error}") from error
+    return config
+
+
+def differences(given: Mapping[str, Any], stored: Mapping[str, Any]) -> list[str]:
+    """One line for each field in which two effective configs differ."""
+    a, b = dict(_leaves(given)), dict(_leaves(stored))
+    absent = "(absent)"
+    return [
+        f"config.{path}: {a.get(path, absent)!r}, but the run has {b.get(path, absent)!r}"
+        for path in sorted(a.keys() | b.keys())
+        if a.get(path, absent) != b.get(path, absent)
+    ]
+
+
+def field_names(config: ConfigDict) -> list[str]:
+    """The paths of all fields and sections, as `batch_size`, `optim.gen.b1`, `veegan`."""
+    leaves = [path for path, _ in _leaves(config.to_dict())]
+    sections = {path[:i] for path in leaves for i, letter in enumerate(path) if letter == "."}
+    return sorted({*leaves, *sections})
+
+
+def _section(config: ConfigDict, path: str) -> ConfigDict:
+    for name in path.split(".") if path else []:
+        config = config[name]
+    return config
+
+
+def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value

@@ -1,0 +1,30 @@
+"""What a source of data is to the rest of the code."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+
+
+class Source(NamedTuple):
+    """Data kept on the device and drawn inside the compiled step.
+
+    Attributes:
+        shape: of one example.
+        bounded: whether examples lie in [−1, 1].
+        train: the arrays that training draws from, as small as they are stored (uint8 images, mode means).
+        held_out: the same structure, of data never trained on; for a distribution known in closed form, `train` itself.
+        sample: `sample(arrays, key) -> x`, one float32 example of `shape` from `train` or `held_out`.
+        references: what each metric that applies here compares samples with, `{metric name: reference}`.
+        num_eval: how many samples the published protocol scores.
+        published: figures of the field on this data, `{row: {column: text}}`.
+    """
+
+    shape: tuple[int, ...]
+    bounded: bool
+    train: Any
+    held_out: Any
+    sample: Callable[[Any, jax.Array], jax.Array]
+    references: Mapping[str, Any]
+    num_eval: int
+    published: Mapping[str, Mapping[str, str]]

@@ -1,0 +1,107 @@
+"""Measures a model's samples, beside what real data score."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from tabulate import tabulate
+
+from veegan_jax.build import LATENT_COLUMNS, Experiment
+from veegan_jax.generate import Sampler
+from veegan_jax.metrics.latent import prior_gap, reconstruction_error
+from veegan_jax.objectives.base import Params
+
+Scores = dict[str, float]
+# The seeds of what is drawn to measure: model and real data, the same at every step, and apart from one another.
+MODEL_SEED, REAL_SEED, PRIOR_SEED = 1, 2, 3
+
+HEADINGS = {
+    "high_quality": "high quality %",
+    "calibrated_modes": "modes (calibrated)",
+    "calibrated_high_quality": "high quality % (calibrated)",
+    "kl": "reverse KL",
+    "jsd": "JSD",
+    "reconstruction": "‖z−F(G(z))‖/√K",
+    "prior_gap": "F(x) from N(0,I)",
+}
+
+
+def measure(experiment: Experiment, sampler: Sampler, params: Params) -> tuple[Scores, np.ndarray]:
+    """All scores of one replica, and the samples `[N, …]` that were scored."""
+    n = experiment.num_eval
+    z, x = sampler.generate(params, n, MODEL_SEED)
+    scores = _score(experiment, x)
+    if experiment.objective.encode:
+        error = reconstruction_error(z, sampler.encode(params, x))
+        gap = prior_gap(sampler.encode(params, sampler.real(n, REAL_SEED)))
+        scores.update(zip(LATENT_COLUMNS, (error, gap), strict=True))
+    return scores, x
+
+
+def measure_real(experiment: Experiment, sampler: Sampler) -> Scores:
+    """The ceiling: the same scores of as many held-out real samples, and of latents of the prior itself."""
+    n = experiment.num_eval
+    scores = _score(experiment, sampler.real(n, REAL_SEED))
+    if experiment.objective.encode:
+        z = np.random.default_rng(PRIOR_SEED).standard_normal((n, experiment.config.latent_dim))
+        scores["prior_gap"] = prior_gap(z)
+    return scores
+
+
+def _score(experiment: Experiment, x: np.ndarray) -> Scores:
+    return {name: value for metric in experiment.metrics for name, value in metric.score(x).items()}
+
+
+def mean_and_error(replicas: Sequence[Scores]) -> tuple[Scores, Scores]:
+    """Mean and standard error over replicas of each score; the error of a single one is not-a-number."""
+    n = len(replicas)
+    values = {name: [replica[name] for replica in replicas] for name in replicas[0]}
+    mean = {name: float(np.mean(v)) for name, v in values.items()}
+    error = {name: float(np.std(v, ddof=1) / math.sqrt(n)) if n > 1 else math.nan for name, v in values.items()}
+    return mean, error
+
+
+def as_row(replicas: Sequence[Scores]) -> Scores:
+    """What a log keeps of one measurement: the means, and the standard errors where there are several replicas."""
+    mean, error = mean_and_error(replicas)
+    return {**mean, **({f"{name}/se": value for name, value in error.items()} if len(replicas) > 1 else {})}
+
+
+def table(experiment: Experiment, step: int, replicas: Sequence[Scores], real: Scores) -> str:
+    """The scores, the real-data row and the published figures, as Markdown."""
+    config = experiment.config
+    mean, error = mean_and_error(replicas)
+    model = {name: _number(mean[name]) + (f" ± {_number(error[name])}" if len(replicas) > 1 else "") for name in mean}
+    rows = {
+        f"{config.objective}, step {step:,}": model,
+        "real data": {name: _number(value) for name, value in real.items()},
+        **{f"{name} (paper)": figures for name, figures in experiment.source.published.items()},
+    }
+    body = [[name, *(row.get(column, "–") for column in experiment.columns)] for name, row in rows.items()]
+    headings = [config.data, *(HEADINGS.get(column, column) for column in experiment.columns)]
+    seeds = (
+        f"seeds {config.seed} to {config.seed + len(replicas) - 1}, mean ± standard error" if len(replicas) > 1 else ""
+    )
+    notes = [
+        f"{experiment.num_eval:,} samples a row",
+        "generator: moving average of its parameters" if config.ema_half_life else "",
+        seeds or f"seed {config.seed}",
+        *(metric.note for metric in experiment.metrics),
+    ]
+    lines = tabulate(
+        body, headings, tablefmt="github", disable_numparse=True, colalign=["left", *["right"] * (len(headings) - 1)]
+    )
+    return f"{lines}\n\n" + "; ".join(filter(None, notes)) + "."
+
+
+def save_results(workdir: Path, step: int, replicas: Sequence[Scores], real: Scores, markdown: str) -> None:
+    """Writes `table.md` and `results.json`."""
+    results: Mapping[str, object] = {"step": step, "replicas": list(replicas), "real": real}
+    (workdir / "results.json").write_text(json.dumps(results, indent=2) + "\n")
+    (workdir / "table.md").write_text(markdown + "\n")
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if float(value).is_integer() else f"{value:.4g}"

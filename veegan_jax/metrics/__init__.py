@@ -1,0 +1,15 @@
+"""Scores of samples. An entry takes a reference, which a source of data names, and gives a `Metric`."""
+
+from veegan_jax.metrics.base import Metric, MetricFactory
+from veegan_jax.metrics.digits import stacked_modes
+from veegan_jax.metrics.mixture import mixture, subspace_mixture
+
+METRICS: dict[str, MetricFactory] = {
+    "mixture": mixture,
+    "stacked_modes": stacked_modes,
+    "subspace_mixture": subspace_mixture,
+}
+# Every other column is better when lower.
+HIGHER_IS_BETTER = frozenset({"modes", "high_quality", "calibrated_modes", "calibrated_high_quality"})
+
+__all__ = ["HIGHER_IS_BETTER", "METRICS", "Metric", "MetricFactory"]

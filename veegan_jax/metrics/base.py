@@ -1,0 +1,45 @@
+"""What a metric is to the rest of the code, and what two of them share."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+
+class Metric(NamedTuple):
+    """A score of samples against a reference.
+
+    Attributes:
+        score: `score(samples) -> {column: float}`; samples are float32 `[N, …]`.
+        columns: the names that `score` gives.
+        note: one line that a reader of the table needs (how the score is defined, a classifier's accuracy).
+    """
+
+    score: Callable[[np.ndarray], dict[str, float]]
+    columns: tuple[str, ...]
+    note: str
+
+
+MetricFactory = Callable[[Any], Metric]
+
+
+def histogram_divergences(modes: np.ndarray, num_modes: int) -> dict[str, float]:
+    """How far a histogram of modes is from uniform, in nats.
+
+    Args:
+        modes: the mode of each sample, int `[N]`, 0 to `num_modes` − 1.
+        num_modes: how many equally likely modes there are.
+
+    Returns:
+        `kl`: the reverse Kullback-Leibler divergence Σ p log(p / (1/M)), empty bins skipped (VEEGAN, section 4.2).
+        `jsd`: the Jensen-Shannon divergence, 0 to log 2.
+    """
+    p = np.bincount(modes, minlength=num_modes) / len(modes)
+    q = np.full(num_modes, 1 / num_modes)
+
+    def kl(a: np.ndarray, b: np.ndarray) -> float:
+        nonzero = a > 0
+        return float(np.sum(a[nonzero] * np.log(a[nonzero] / b[nonzero])))
+
+    middle = (p + q) / 2
+    return {"kl": kl(p, q), "jsd": (kl(p, middle) + kl(q, middle)) / 2}

@@ -1,0 +1,25 @@
+"""What training carries from step to step."""
+
+from typing import Any
+
+import flax.struct
+import jax
+
+
+@flax.struct.dataclass
+class TrainState:
+    """Everything that a step reads and writes. With S replicas every leaf has a leading axis `[S]`.
+
+    Attributes:
+        step: int32 `[]`, how many steps have been taken.
+        key: typed PRNG key `[]`, of the replica's seed; it never changes, each step's draws are folded from it.
+        params: `{net: parameters}`.
+        opt_state: `{player: optax state}`.
+        ema: `{net: exponential moving average of its parameters}`, for the generator's player; empty when switched off.
+    """
+
+    step: jax.Array
+    key: jax.Array
+    params: dict[str, Any]
+    opt_state: dict[str, Any]
+    ema: dict[str, Any]

@@ -1,0 +1,68 @@
+"""The folder of a run: that it can be written, and that it holds this run and no other."""
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from veegan_jax.config import differences
+from veegan_jax.errors import UserError
+
+CONFIG = "config.json"
+
+
+def claim(workdir: Path, config: Mapping[str, Any]) -> None:
+    """Makes the folder, or checks that it holds a run of the same config, and writes `config.json` there.
+
+    One difference is allowed: more steps, where no schedule depends on their number. So a finished run is trained on.
+
+    Raises:
+        UserError: if the folder cannot be written, or holds a run of another config; the fields are listed.
+    """
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=workdir):
+            pass
+    except OSError as error:
+        raise UserError(
+            f"--workdir {workdir} cannot be written: {error.strerror}; name a folder that can be"
+        ) from error
+    if (workdir / CONFIG).exists():
+        stored = stored_config(workdir)
+        comparable = {**stored, "num_steps": config["num_steps"]} if _extends(config, stored) else stored
+        if differing := differences(config, comparable):
+            raise UserError(
+                f"--workdir {workdir} holds another run, which differs in {len(differing)} fields; name another "
+                "workdir, or use its config:\n  " + "\n  ".join(differing)
+            )
+    write_atomically(workdir / CONFIG, json.dumps(config, indent=2) + "\n")
+
+
+def stored_config(workdir: Path) -> dict[str, Any]:
+    """The config of the run in a folder.
+
+    Raises:
+        UserError: if there is none, or it is not JSON.
+    """
+    path = workdir / CONFIG
+    if not path.exists():
+        raise UserError(f"--workdir {workdir} holds no run (there is no {path}); train one there first")
+    try:
+        stored: dict[str, Any] = json.loads(path.read_text())
+    except ValueError as error:
+        raise UserError(f"{path} is damaged, it is not JSON ({error}); each checkpoint's meta has a copy") from error
+    return stored
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Writes a file whole or not at all."""
+    scratch = path.with_name(path.name + ".tmp")
+    scratch.write_text(text)
+    os.replace(scratch, path)
+
+
+def _extends(config: Mapping[str, Any], stored: Mapping[str, Any]) -> bool:
+    constant = all(player["schedule"] == "constant" for player in config["optim"].values())
+    return constant and config["num_steps"] > stored.get("num_steps", 0)
