@@ -19,6 +19,7 @@ from veegan_jax.errors import UserError
 from veegan_jax.metrics import HIGHER_IS_BETTER
 from veegan_jax.state import TrainState
 
+_log = logging.getLogger("veegan_jax")
 PACKAGES = ("veegan_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
@@ -142,7 +143,7 @@ class Checkpoints:
                 return self._read(candidate, template)
             except Exception as error:
                 problems.append(f"{self.directory / str(candidate)} is damaged: {_first_line(error)}")
-                logging.warning("%s", problems[-1])
+                _log.warning("%s", problems[-1])
                 if step is None:
                     self._put_aside(candidate)
         if problems:
@@ -156,12 +157,12 @@ class Checkpoints:
             step, args=ocp.args.Composite(state=ocp.args.StandardRestore(abstract), meta=ocp.args.JsonRestore())
         )
         state, meta = jax.tree.map(np.asarray, items["state"]), items["meta"]
-        found = digests(state)
-        wrong = sorted(
-            name for name in found.keys() | meta["digests"].keys() if found.get(name) != meta["digests"].get(name)
-        )
-        if wrong:
+        found, expected = digests(state), meta["digests"]
+        if wrong := sorted(name for name in found.keys() | expected.keys() if found.get(name) != expected.get(name)):
             raise ValueError(f"{len(wrong)} of {len(found)} arrays differ from their digests, first {wrong[0]}")
+        # Orbax gives arrays as they were saved, whatever the template says.
+        if other := [name for name, a, b in _pairs(state, abstract) if (a.shape, a.dtype) != (b.shape, b.dtype)]:
+            raise ValueError(f"{len(other)} arrays have other shapes or dtypes than this config's, first {other[0]}")
         return Restored(step, state, meta)
 
     def _put_aside(self, step: int) -> None:
@@ -171,7 +172,7 @@ class Checkpoints:
         self._damaged.mkdir(exist_ok=True)
         target = next(p for i in range(10**6) if not (p := self._damaged / f"{step}.{i}").exists())
         shutil.move(self.directory / str(step), target)
-        logging.warning("put it aside as %s", target)
+        _log.warning("put it aside as %s", target)
         self._manager.reload()
 
     def close(self) -> None:
@@ -214,6 +215,11 @@ def _as_numpy_template(leaf: Any) -> np.ndarray:
 def _leaves(tree: Any) -> Iterator[tuple[str, np.ndarray]]:
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
         yield jax.tree_util.keystr(path, simple=True, separator="/"), leaf
+
+
+def _pairs(a: TrainState, b: TrainState) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    for (path, x), (_, y) in zip(_leaves(a), _leaves(b), strict=True):
+        yield path, x, y
 
 
 def _digest(array: np.ndarray) -> str:

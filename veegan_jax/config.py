@@ -50,7 +50,7 @@ MAX_SEED = 2**32 - 1
 
 
 def base_config() -> ConfigDict:
-    """The defaults, which every file in `configs/` starts from."""
+    """The defaults, which every file in `configs/` starts from. Locked: a misspelt field is an error."""
     c = ConfigDict()
     # What to train. Options of each are in the section of that name: `c.veegan`, `c.ring`, `c.mlp`, …
     c.objective = "veegan"
@@ -97,7 +97,7 @@ def base_config() -> ConfigDict:
     for registry in REGISTRIES.values():
         for name, entry in registry.items():
             c[name] = ConfigDict(options(entry))
-    return c
+    return c.lock()
 
 
 def options(entry: Callable[..., Any]) -> dict[str, Any]:

@@ -4,13 +4,15 @@ python -m veegan_jax.main --config configs/ring.py [--config.FIELD=VALUE …] [-
         [--mode train|evaluate|sample|reconstruct]
 """
 
+import logging
 import shlex
 import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
-from absl import app, flags, logging
+from absl import app, flags
+from absl import logging as absl_logging
 from ml_collections import ConfigDict, config_flags
 
 from veegan_jax import commands
@@ -34,7 +36,7 @@ def main(argv: Sequence[str]) -> int:
     """Runs the mode asked for and returns the exit code."""
     if len(argv) > 1:
         raise UserError(f"{argv[1]!r} is no flag; flags look like --config=configs/ring.py")
-    logging.set_verbosity(logging.WARNING)
+    _show_warnings()
     options = commands.Options(_config(), _workdir(), STEP.value, NUM.value, SAMPLE_SEED.value)
     stopped_by = commands.COMMANDS[MODE.value](options)
     if stopped_by is None:
@@ -42,6 +44,24 @@ def main(argv: Sequence[str]) -> int:
     command = shlex.join(["python", "-m", "veegan_jax.main", *sys.argv[1:]])
     print(f"stopped by {stopped_by}; the run is saved. To go on:\n  {command}", file=sys.stderr)
     return EXIT_STOPPED
+
+
+def _show_warnings() -> None:
+    """Our own warnings as one line each; those of the libraries below, which no user can mend, not at all."""
+    absl_logging.set_verbosity(absl_logging.ERROR)
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("warning: %(message)s"))
+    logger = logging.getLogger("veegan_jax")
+    logger.addHandler(handler)
+    logger.setLevel(logging.WARNING)
+    logger.propagate = False
+    sys.unraisablehook = _unraisable
+
+
+def _unraisable(raised: "sys.UnraisableHookArgs") -> None:
+    """Keeps to itself what Orbax's reads still print after one of them has failed, which is reported once already."""
+    if str(raised.exc_value) != "Event loop is closed":
+        sys.__unraisablehook__(raised)
 
 
 def _config() -> ConfigDict | None:
@@ -70,6 +90,8 @@ def _parse_flags(argv: list[str]) -> list[str]:
     Raises:
         UserError: for an unknown flag or field, a value of another type, or a config file that is absent or raises.
     """
+    if file := _given(argv, "config").partition(":")[0]:
+        sys.path.append(str(Path(file).resolve().parent.parent))  # a config may import its neighbours as configs.NAME
     try:
         remaining: list[str] = flags.FLAGS(argv)
         if CONFIG.value is not None:

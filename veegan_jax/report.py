@@ -80,8 +80,8 @@ def save(figure: Figure, path: Path) -> None:
 def _density(axis: Axes, samples: np.ndarray, real: np.ndarray, title: str) -> None:
     low, high = real.min(axis=0), real.max(axis=0)
     margin = 0.2 * (high - low).max()
-    axis.scatter(*real[:2500].T, s=8, color="tab:blue", alpha=0.2, linewidths=0)
-    axis.scatter(*samples[:2500].T, s=2, color="tab:red", alpha=0.5, linewidths=0)
+    axis.scatter(real[:2500, 0], real[:2500, 1], s=8, color="tab:blue", alpha=0.2, linewidths=0)
+    axis.scatter(samples[:2500, 0], samples[:2500, 1], s=2, color="tab:red", alpha=0.5, linewidths=0)
     axis.set(xlim=(low[0] - margin, high[0] + margin), ylim=(low[1] - margin, high[1] + margin), title=title)
     axis.set_aspect("equal")
     axis.tick_params(labelsize="small")

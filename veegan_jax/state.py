@@ -1,12 +1,13 @@
 """What training carries from step to step."""
 
+import dataclasses
 from typing import Any
 
-import flax.struct
 import jax
 
 
-@flax.struct.dataclass
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
 class TrainState:
     """Everything that a step reads and writes. With S replicas every leaf has a leading axis `[S]`.
 

@@ -124,11 +124,14 @@ def gradients(objective: Objective, params: Params, x: jax.Array, noise: Noise) 
     return jax.grad(total, has_aux=True)(params)
 
 
-def _average(state: TrainState, params: Params, batch_size: int, half_life: float) -> Params:
+def _average(state: TrainState, params: Params, batch_size: int, half_life: float) -> dict[str, Any]:
     """The next moving average. Young averages forget faster, so that the initial parameters leave no trace."""
     t = state.step.astype(jnp.float32)
     decay = jnp.minimum(0.5 ** (batch_size / half_life), (1 + t) / (10 + t))
-    return jax.tree.map(lambda old, new: new + decay * (old - new), state.ema, {n: params[n] for n in state.ema})
+    averaged: dict[str, Any] = jax.tree.map(
+        lambda old, new: new + decay * (old - new), state.ema, {n: params[n] for n in state.ema}
+    )
+    return averaged
 
 
 def fuse(step: Step, num_steps: int) -> Step:

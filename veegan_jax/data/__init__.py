@@ -1,6 +1,14 @@
 """Sources of data, one file each. An entry is a function to a `Source`; its defaults are its options."""
 
+from collections.abc import Callable
+
+from veegan_jax.data.base import Source
 from veegan_jax.data.mixtures import grid, ring, synthetic1200
 from veegan_jax.data.stacked_digits import stacked_digits
 
-SOURCES = {"grid": grid, "ring": ring, "stacked_digits": stacked_digits, "synthetic1200": synthetic1200}
+SOURCES: dict[str, Callable[..., Source]] = {
+    "grid": grid,
+    "ring": ring,
+    "stacked_digits": stacked_digits,
+    "synthetic1200": synthetic1200,
+}

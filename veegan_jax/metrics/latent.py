@@ -18,6 +18,6 @@ def prior_gap(z: np.ndarray) -> float:
     point at the origin, and finite where Σ is singular, as it is when data have fewer dimensions than latents: then it
     cannot be below the share of the missing ones.
     """
-    mean = np.mean(z, axis=0, dtype=np.float64)
+    mean = np.asarray(np.mean(z, axis=0), np.float64)
     eigenvalues = np.linalg.eigvalsh(np.atleast_2d(np.cov(z, rowvar=False)))
-    return float((mean @ mean + np.sum(np.square(np.sqrt(np.maximum(eigenvalues, 0)) - 1))) / z.shape[-1])
+    return float((np.sum(np.square(mean)) + np.sum(np.square(np.sqrt(np.maximum(eigenvalues, 0)) - 1))) / z.shape[-1])

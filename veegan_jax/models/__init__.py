@@ -1,5 +1,8 @@
 """Architectures, one file each. An entry is a function to `{'gen', 'rec', 'disc'}`; its defaults are its options."""
 
-from veegan_jax.models.mlp import mlp
+from collections.abc import Callable
 
-MODELS = {"mlp": mlp}
+from veegan_jax.models.mlp import mlp
+from veegan_jax.models.network import Network
+
+MODELS: dict[str, Callable[..., dict[str, Network]]] = {"mlp": mlp}

@@ -1,0 +1,130 @@
+"""The configuration: what it refuses, and what of it a run depends on."""
+
+import json
+
+import pytest
+
+from tests.helpers import ROOT, tiny
+from veegan_jax.build import build
+from veegan_jax.config import (
+    CHOICES,
+    MINIMA,
+    REGISTRIES,
+    base_config,
+    differences,
+    effective,
+    from_effective,
+    options,
+    suggestion,
+)
+from veegan_jax.errors import UserError
+
+
+def changed(path, value):
+    config = tiny()
+    *sections, name = path.split(".")
+    target = config
+    for section in sections:
+        target = target[section]
+    target[name] = value
+    return config
+
+
+WRONG = [
+    ("objective", "vegan", r"config.objective is 'vegan'; did you mean 'veegan'\? valid: gan, veegan"),
+    (
+        "data",
+        "rings",
+        r"config.data is 'rings'; did you mean 'ring'\? valid: grid, ring, stacked_digits, synthetic1200",
+    ),
+    ("model", "resnet", r"config.model is 'resnet'; valid: mlp"),
+    ("dtype", "float16", r"config.dtype is 'float16'; did you mean 'bfloat16'\? valid: bfloat16, float32"),
+    ("parallel", "pjit", "config.parallel is 'pjit'"),
+    ("seed", -1, "config.seed is -1; it must be at least 0"),
+    ("seed", 2**32, "seeds must lie in 0 to 4294967295"),
+    ("num_seeds", 0, "config.num_seeds is 0; it must be at least 1"),
+    ("num_steps", 0, "config.num_steps is 0"),
+    ("latent_dim", 0, "config.latent_dim is 0"),
+    ("batch_size", 0, "config.batch_size is 0"),
+    ("packing", 3, "config.batch_size is 16; it must divide by config.packing, 3"),
+    ("mlp.activation", "gelu", r"config.mlp.activation is 'gelu'; did you mean 'elu'\?"),
+    ("mlp.init", "zeros", "config.mlp.init is 'zeros'; valid: glorot_normal"),
+    ("mlp.gen_hidden", (8, 0), r"config.mlp.gen_hidden is \(8, 0\); it must be a tuple of positive integers"),
+    ("veegan.generator_loss", "wgan", "config.veegan.generator_loss is 'wgan'"),
+    ("veegan.reconstructor_std", -1.0, "config.veegan.reconstructor_std is -1.0; it is a standard deviation"),
+    ("veegan.reconstruction_weight", -1.0, "config.veegan.reconstruction_weight is -1.0"),
+    ("ring.std", 0.0, "config.ring.std is 0.0"),
+    ("ring.modes", 0, "config.ring.modes is 0"),
+    ("optim.gen.learning_rate", 0.0, "config.optim.gen.learning_rate is 0.0; it must be more than 0"),
+    ("optim.disc.b1", 1.0, "config.optim.disc.b1 is 1.0"),
+    ("optim.gen.schedule", "step", r"config.optim.gen.schedule is 'step'; valid: constant, cosine, linear"),
+    ("best_metric", "fid", "config.best_metric is 'fid'; valid: high_quality, jsd, kl, modes"),
+    ("steps_per_call", 0, "config.steps_per_call is 0"),
+    ("eval_every", 0, "config.eval_every is 0"),
+]
+
+
+@pytest.mark.parametrize(("path", "value", "message"), WRONG)
+def test_wrong_values_are_refused_by_name(path, value, message):
+    with pytest.raises(UserError, match=message):
+        build(changed(path, value))
+
+
+def test_every_numeric_field_has_a_bound_and_every_bound_and_choice_a_field():
+    plain = base_config().to_dict()
+    numbers = {name for name, value in plain.items() if isinstance(value, int | float)}
+    assert numbers == set(MINIMA)
+    assert set(CHOICES) <= set(plain)
+
+
+def test_names_of_entries_are_unique_and_no_field():
+    names = [name for registry in REGISTRIES.values() for name in registry]
+    assert len(names) == len(set(names))
+    for registry in REGISTRIES.values():
+        for name, entry in registry.items():
+            assert dict(base_config()[name]) == options(entry)
+
+
+def test_effective_leaves_out_what_is_not_chosen_and_comes_back():
+    config = tiny("veegan", data="grid")
+    plain = effective(config)
+    assert "veegan" in plain
+    assert not {"gan", "ring", "stacked_digits"} & set(plain)
+    back = from_effective(json.loads(json.dumps(plain)))
+    assert effective(back) == plain
+    assert back.mlp.gen_hidden == (8, 8)  # a tuple again
+    assert differences(effective(back), plain) == []
+
+
+def test_differences_name_both_values():
+    lines = differences(effective(tiny(batch_size=32)), effective(tiny()))
+    assert lines == ["config.batch_size: 32, but the run has 16"]
+    lines = differences(effective(tiny("gan")), effective(tiny("veegan")))
+    assert any(line.startswith("config.objective: 'gan'") for line in lines)
+
+
+def test_stored_config_of_another_version_is_refused():
+    with pytest.raises(UserError, match=r"config.batchsize is unknown to this version; did you mean 'batch_size'"):
+        from_effective({"batchsize": 3})
+    with pytest.raises(UserError, match="config.batch_size is 'many'"):
+        from_effective({"batch_size": "many"})
+
+
+def test_suggestion():
+    assert suggestion("rng", ["ring", "grid"]) == "did you mean 'ring'? valid: grid, ring"
+    assert suggestion("qqq", ["ring"]) == "valid: ring"
+
+
+def load(path):
+    namespace: dict = {"__name__": path.stem}
+    exec(compile(path.read_text(), path, "exec"), namespace)
+    return namespace
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.py")), ids=lambda path: path.stem)
+def test_every_config_builds_and_says_how_to_run_it(path):
+    namespace = load(path)
+    config = namespace["get_config"]()
+    build(config)
+    assert f"python -m veegan_jax.main --config configs/{path.name}" in namespace["__doc__"]
+    assert config.eval_every % config.steps_per_call == 0  # else a run compiles several lengths of call

@@ -1,0 +1,72 @@
+"""What the sources draw, against their definitions."""
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from veegan_jax.data import SOURCES
+from veegan_jax.metrics import METRICS
+
+
+def draw(source, arrays, n=2000):
+    keys = jax.random.split(jax.random.key(0), n)
+    return np.asarray(jax.jit(jax.vmap(lambda key: source.sample(jnp.asarray(arrays), key)))(keys))
+
+
+@pytest.mark.parametrize("name", sorted(SOURCES))
+def test_contract(name):
+    source = SOURCES[name]()
+    for arrays in (source.train, source.held_out):
+        x = draw(source, arrays, 200)
+        chex.assert_shape(x, (200, *source.shape))
+        assert x.dtype == np.float32
+        chex.assert_tree_all_finite(x)
+        assert not source.bounded or np.abs(x).max() <= 1
+        assert len(np.unique(x.reshape(200, -1), axis=0)) == 200
+    assert set(source.references) <= set(METRICS)
+
+
+def test_ring_has_eight_distinct_angles_on_the_unit_circle():
+    means = SOURCES["ring"]().references["mixture"].means
+    np.testing.assert_allclose(np.linalg.norm(means, axis=-1), 1, rtol=1e-6)
+    assert len(np.unique(means.round(4), axis=0)) == 8
+
+
+def test_grid_means():
+    means = SOURCES["grid"]().references["mixture"].means
+    expected = {(a, b) for a in (-4, -2, 0, 2, 4) for b in (-4, -2, 0, 2, 4)}
+    assert {tuple(mean) for mean in means.tolist()} == expected
+
+
+@pytest.mark.parametrize(("name", "std"), [("ring", 0.01), ("grid", 0.05)])
+def test_2d_mixtures_are_uniform_over_modes_with_the_right_spread(name, std):
+    source = SOURCES[name]()
+    means = source.references["mixture"].means
+    x = draw(source, source.train, 20_000)
+    nearest = np.argmin(np.linalg.norm(x[:, None] - means, axis=-1), axis=-1)
+    counts = np.bincount(nearest, minlength=len(means)) / len(x)
+    np.testing.assert_allclose(counts, 1 / len(means), atol=0.01)
+    np.testing.assert_allclose((x - means[nearest]).std(axis=0), std, rtol=0.03)
+
+
+def test_1200d_noise_lies_on_a_subspace_of_700():
+    source = SOURCES["synthetic1200"]()
+    x = draw(source, source.train, 500)
+    off = x[:, 700:]
+    np.testing.assert_array_equal(off, off[:, :1] + np.zeros_like(off))  # exactly the mean
+    assert set(np.unique(off)) == {-1.0, -0.5, 0.0, 0.5, -2.0, -2.5, 10.0, 0.25, -13.0, -5.5}
+    radius = np.linalg.norm(x[:, :700] - off[:, :1], axis=-1)
+    np.testing.assert_allclose(radius.mean(), 26.45, atol=0.1)
+
+
+def test_stacked_digits_keep_a_part_held_out_and_stack_real_digits():
+    source = SOURCES["stacked_digits"]()
+    train = {image.tobytes() for image in source.train}
+    assert not any(image.tobytes() in train for image in source.held_out)
+    assert len(source.train) + len(source.held_out) == 1797
+    x = draw(source, source.held_out, 50)
+    images = {image.tobytes() for image in source.held_out}
+    for channel in np.moveaxis(x, -1, 1).reshape(-1, 8, 8):
+        assert ((channel + 1) * 8).astype(np.uint8).tobytes() in images

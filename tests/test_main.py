@@ -1,0 +1,369 @@
+"""The command line in real processes: train, stop, resume, measure, and every bad input."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import veegan_jax
+from tests.helpers import ROOT
+from veegan_jax.build import build, initial_state
+from veegan_jax.checkpoint import Checkpoints
+from veegan_jax.config import from_effective
+from veegan_jax.workdir import stored_config
+
+SMALL = [
+    "--config.mlp.gen_hidden=(16, 16)",
+    "--config.mlp.rec_hidden=(16, 16)",
+    "--config.mlp.disc_hidden=(16,)",
+    "--config.batch_size=32",
+    "--config.steps_per_call=10",
+    "--config.log_every=20",
+    "--config.eval_every=100",
+    "--config.eval_samples=200",
+]
+
+
+def command(*arguments, config="ring"):
+    chosen = [] if config is None else [f"--config={ROOT / 'configs' / config}.py"]
+    return [sys.executable, "-m", "veegan_jax.main", *chosen, *arguments]
+
+
+def environment():
+    return {**os.environ, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
+
+
+def call(*arguments, config="ring", cwd=None):
+    return subprocess.run(
+        command(*arguments, config=config),
+        capture_output=True,
+        text=True,
+        env=environment(),
+        cwd=cwd,
+        timeout=300,
+        stdin=subprocess.DEVNULL,
+        check=False,
+    )
+
+
+def train(workdir, *arguments, steps=200, every=50):
+    sizes = (f"--config.num_steps={steps}", f"--config.save_every={every}")
+    return call(*SMALL, *sizes, f"--workdir={workdir}", *arguments)
+
+
+def digests(workdir, step):
+    """The digests of every array of a checkpoint: two runs have the same exactly if they have the same bits."""
+    experiment = build(from_effective(stored_config(workdir)))
+    checkpoints = Checkpoints(workdir, read_only=True)
+    try:
+        import jax
+
+        found = checkpoints.restore(jax.eval_shape(lambda: initial_state(experiment)), step)
+        return found.meta["digests"]
+    finally:
+        checkpoints.close()
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """An uninterrupted run."""
+    workdir = tmp_path_factory.mktemp("whole")
+    result = train(workdir)
+    assert result.returncode == 0, result.stderr
+    return workdir, result
+
+
+def test_training_shows_and_writes_everything(whole):
+    workdir, result = whole
+    assert re.search(r"step 100/200  [\d.]+ steps/s  \d\d:\d\d left  .*loss/disc .*loss/gen .*kl ", result.stderr)
+    for row in ("veegan, step 200", "real data", "veegan (paper)"):
+        assert row in result.stdout
+    assert (workdir / "table.md").read_text().strip() in result.stdout
+    rows = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == list(range(20, 201, 20))
+    assert {"loss/disc", "loss/gen", "d", "modes", "kl", "prior_gap", "reconstruction"} <= set(rows[-1])
+    assert json.loads((workdir / "config.json").read_text())["num_steps"] == 200
+    for name in ("samples_00000100", "samples_00000200", "samples_over_time", "reconstructions"):
+        assert (workdir / "pictures" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+    assert list((workdir / "tensorboard").glob("events.*"))
+    results = json.loads((workdir / "results.json").read_text())
+    assert results["real"]["modes"] == 8
+    assert results["step"] == 200
+
+
+def test_tensorboard_events_read_back(whole):
+    from tensorboardX.proto import event_pb2
+    from tensorboardX.record_writer import RecordWriter  # noqa: F401  # the format's own package writes and reads
+
+    (events,) = (whole[0] / "tensorboard").glob("events.*")
+    data, found, position = events.read_bytes(), [], 0
+    while position < len(data):
+        length = int.from_bytes(data[position : position + 8], "little")
+        event = event_pb2.Event.FromString(data[position + 12 : position + 12 + length])
+        found += [(event.step, value.tag, value.simple_value) for value in event.summary.value]
+        position += 16 + length
+    rows = [json.loads(line) for line in (whole[0] / "metrics.jsonl").read_text().splitlines()]
+    scalars = {(step, tag): value for step, tag, value in found if tag == "loss/gen"}
+    assert scalars == {(row["step"], "loss/gen"): pytest.approx(row["loss/gen"], rel=1e-6) for row in rows}
+
+
+@pytest.mark.parametrize("options", [("--config.steps_per_call=1",), ("--config.steps_per_call=50",)])
+def test_same_bits_however_steps_are_fused(whole, tmp_path, options):
+    result = train(tmp_path, *options)
+    assert result.returncode == 0, result.stderr
+    assert digests(tmp_path, 200) == digests(whole[0], 200)
+
+
+def test_finished_run_is_left_as_it_is(whole):
+    workdir, _ = whole
+    before = digests(workdir, 200)
+    result = train(workdir)
+    assert result.returncode == 0, result.stderr
+    assert "resuming at step 200" in result.stderr
+    assert "veegan, step 200" in result.stdout
+    assert digests(workdir, 200) == before
+
+
+STEPS = 3000
+
+
+@pytest.fixture(scope="module")
+def long_run(tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("long")
+    result = train(workdir, steps=STEPS, every=500)
+    assert result.returncode == 0, result.stderr
+    return workdir
+
+
+def start(workdir):
+    sizes = (f"--config.num_steps={STEPS}", "--config.save_every=500")
+    return subprocess.Popen(
+        command(*SMALL, *sizes, f"--workdir={workdir}"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(),
+        stdin=subprocess.DEVNULL,
+    )
+
+
+def wait_for_step(process, step):
+    """Reads the log until it is past `step`."""
+    lines = []
+    for line in process.stderr:
+        lines.append(line)
+        if (match := re.match(r"step (\d+)/", line)) and int(match[1]) >= step:
+            return
+    pytest.fail(f"never came to step {step}: {lines}")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_stopped_by_a_signal_and_resumed(long_run, tmp_path, number):
+    process = start(tmp_path)
+    wait_for_step(process, 700)
+    process.send_signal(number)
+    _, stderr = process.communicate(timeout=120)
+    assert process.returncode == 75, stderr
+    assert f"stopped by {signal.Signals(number).name}; the run is saved. To go on:" in stderr
+    assert f"--workdir={tmp_path}" in stderr
+    assert "Traceback" not in stderr
+    checkpoints = Checkpoints(tmp_path, read_only=True)
+    (saved, *_) = checkpoints.steps()[::-1]
+    checkpoints.close()
+    assert 700 <= saved < STEPS
+    result = train(tmp_path, steps=STEPS, every=500)
+    assert result.returncode == 0, result.stderr
+    assert f"resuming at step {saved:,}" in result.stderr
+    assert digests(tmp_path, STEPS) == digests(long_run, STEPS)
+    assert_rows_are_whole(tmp_path, long_run)
+
+
+def assert_rows_are_whole(workdir, reference):
+    """One row for each step, none torn or doubled, and the same numbers but for the speed."""
+
+    def rows(folder):
+        read = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+        return [{name: value for name, value in row.items() if name != "steps_per_second"} for row in read]
+
+    assert rows(workdir) == rows(reference)
+
+
+@pytest.mark.parametrize("after", [40, 620, 1500])
+def test_killed_and_resumed(long_run, tmp_path, after):
+    process = start(tmp_path)
+    wait_for_step(process, after)
+    process.kill()
+    process.communicate(timeout=60)
+    result = train(tmp_path, steps=STEPS, every=500)
+    assert result.returncode == 0, result.stderr
+    assert digests(tmp_path, STEPS) == digests(long_run, STEPS)
+    assert_rows_are_whole(tmp_path, long_run)
+
+
+def test_killed_in_a_save_and_resumed(long_run, tmp_path):
+    process = start(tmp_path)
+    folder = tmp_path / "checkpoints"
+    deadline = time.monotonic() + 120
+    while not (folder.exists() and any("tmp" in path.name for path in folder.iterdir())):
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+    process.kill()
+    process.communicate(timeout=60)
+    result = train(tmp_path, steps=STEPS, every=500)
+    assert result.returncode == 0, result.stderr
+    assert digests(tmp_path, STEPS) == digests(long_run, STEPS)
+
+
+def test_damaged_checkpoint_is_named_and_training_goes_on_to_the_same_bits(whole, tmp_path):
+    result = train(tmp_path)
+    assert result.returncode == 0
+    for file in (tmp_path / "checkpoints" / "200" / "state").rglob("d/*"):
+        file.write_bytes(file.read_bytes()[:20])
+    loaded = call("--mode=evaluate", f"--workdir={tmp_path}", config=None)
+    assert loaded.returncode == 0, loaded.stderr
+    assert "warning: " in loaded.stderr
+    assert "checkpoints/200 is damaged" in loaded.stderr
+    assert "Traceback" not in loaded.stderr
+    assert "veegan, step 150" in loaded.stdout
+    resumed = train(tmp_path)
+    assert resumed.returncode == 0, resumed.stderr
+    assert "resuming at step 150" in resumed.stderr
+    assert (tmp_path / "damaged" / "200.0").is_dir()
+    assert digests(tmp_path, 200) == digests(whole[0], 200)
+
+
+def test_more_steps_go_on_where_no_schedule_depends_on_them(tmp_path):
+    constant = ("--config.optim.gen.schedule=constant", "--config.optim.disc.schedule=constant")
+    for steps in (50, 100):
+        result = train(tmp_path, *constant, steps=steps)
+        assert result.returncode == 0, result.stderr
+    assert "resuming at step 50" in result.stderr
+    refused = train(tmp_path, steps=150)  # a cosine schedule over 150 steps is another run
+    assert refused.returncode == 2
+    assert "config.optim.gen.schedule: 'cosine', but the run has 'constant'" in refused.stderr
+
+
+def test_several_seeds_are_reported_with_their_standard_error(tmp_path):
+    result = train(tmp_path, "--config.num_seeds=3", steps=20, every=20)
+    assert result.returncode == 0, result.stderr
+    assert "±" in result.stdout
+    assert "seeds 0 to 2, mean ± standard error" in result.stdout
+    row = json.loads((tmp_path / "metrics.jsonl").read_text().splitlines()[-1])
+    replicas = [replica["kl"] for replica in json.loads((tmp_path / "results.json").read_text())["replicas"]]
+    assert row["kl"] == pytest.approx(np.mean(replicas))
+    assert row["kl/se"] == pytest.approx(np.std(replicas, ddof=1) / 3**0.5)
+
+
+def test_default_workdir_is_named_after_the_config(tmp_path):
+    result = call(*SMALL, "--config.num_steps=10", "--config.save_every=10", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / "runs" / "ring" / "table.md").exists()
+
+
+def test_evaluate_sample_and_reconstruct(whole):
+    workdir, trained = whole
+    measured = call("--mode=evaluate", f"--workdir={workdir}", config=None)
+    assert measured.returncode == 0, measured.stderr
+    assert measured.stdout.strip() in trained.stdout  # the same table as at the end of training
+    best = call("--mode=evaluate", f"--workdir={workdir}", "--step=best", config=None)
+    assert best.returncode == 0, best.stderr
+
+    sampled = call("--mode=sample", f"--workdir={workdir}", "--num=30", "--sample_seed=4", config=None)
+    assert sampled.returncode == 0, sampled.stderr
+    arrays, picture = (Path(line) for line in sampled.stdout.split())
+    run = veegan_jax.load(workdir)
+    np.testing.assert_allclose(np.load(arrays)["samples"], run.sample(30, seed=4), rtol=1e-5, atol=1e-6)
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+    reconstructed = call("--mode=reconstruct", f"--workdir={workdir}", "--num=20", config=None)
+    assert reconstructed.returncode == 0, reconstructed.stderr
+    assert "RMS of x − G(F(x)) over 20 held-out examples" in reconstructed.stdout
+
+
+BAD = {
+    "unknown field": (["--config.batchsize=3"], "config.batchsize is no field; did you mean 'batch_size'?"),
+    "unknown option": (["--config.veegan.reconstruction=3"], "config.veegan.reconstruction is no field; did you mean"),
+    "wrong type": (["--config.batch_size=many"], "batch_size"),
+    "wrong type in a tuple": (["--config.mlp.gen_hidden=wide"], "gen_hidden"),
+    "unknown flag": (["--wrkdir=x"], "--wrkdir is no flag; did you mean 'workdir'?"),
+    "unknown mode": (["--mode=fly"], "train"),
+    "stray argument": (["ring"], "'ring' is no flag"),
+    "batch and devices": (["--config.devices=2"], "config.devices is 2; this machine has 1 (cpu)"),
+    "batch and packing": (["--config.packing=7"], "config.batch_size is 256; it must divide by config.packing, 7"),
+    "negative seed": (["--config.seed=-1"], "config.seed is -1; it must be at least 0"),
+    "huge seed": (["--config.seed=4294967296"], "seeds must lie in 0 to 4294967295"),
+    "objective": (["--config.objective=vegan"], "did you mean 'veegan'? valid: gan, veegan"),
+    "data": (["--config.data=rings"], "did you mean 'ring'? valid: grid, ring, stacked_digits, synthetic1200"),
+    "model": (["--config.model=cnn"], "config.model is 'cnn'; valid: mlp"),
+    "no such config": (["--config=configs/rong.py"], "--config configs/rong.py: there is no such file"),
+    "nothing given": ([], "neither --config nor --workdir is given"),
+    "no run": (["--mode=evaluate"], "holds no run"),
+    "workdir is a file": (["--workdir=/dev/null"], "--workdir /dev/null cannot be written"),
+    "workdir in a file": (["--workdir=/dev/null/run"], "--workdir /dev/null/run cannot be written"),
+}
+
+
+@pytest.mark.parametrize("case", sorted(BAD))
+def test_bad_input_is_one_line_and_no_traceback(case, tmp_path):
+    arguments, message = BAD[case]
+    result = call(*arguments, config=None if case in ("no such config", "nothing given") else "ring", cwd=tmp_path)
+    assert result.returncode not in (0, 75), result.stdout
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
+    assert len(result.stderr.strip().splitlines()) <= 3
+    assert not (tmp_path / "runs").exists(), "nothing is written for a run that cannot start"
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("    c = base_config()\n    c.batch_sise = 3\n    return c\n", "line 5: c.batch_sise = 3"),
+        ("    c = base_config()\n    c.batch_size = 'a'\n    return c\n", "line 5: c.batch_size = 'a'"),
+        ("    return 1 / 0\n", "line 4: return 1 / 0"),
+        ("    return 3\n", "get_config() returned int, not a ConfigDict"),
+        ("    return (\n", "SyntaxError"),
+        ("    import no_such_module\n", "line 4: import no_such_module"),
+    ],
+)
+def test_config_file_that_raises_is_shown_with_its_line(tmp_path, body, message):
+    path = tmp_path / "mine.py"
+    path.write_text(f"from veegan_jax.config import base_config\n\ndef get_config():\n{body}")
+    result = call(f"--config={path}", config=None, cwd=tmp_path)
+    assert result.returncode == 2
+    assert message in result.stderr
+    assert "mine.py" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_debug_shows_the_traceback(tmp_path):
+    result = call("--config.seed=-1", "--debug", cwd=tmp_path)
+    assert result.returncode != 0
+    assert "Traceback" in result.stderr
+
+
+def test_workdir_of_another_run_is_refused_and_the_fields_are_listed(whole):
+    result = train(whole[0], "--config.batch_size=64", "--config.veegan.reconstructor_std=0.7")
+    assert result.returncode == 2
+    assert "holds another run, which differs in 2 fields" in result.stderr
+    assert "config.batch_size: 64, but the run has 32" in result.stderr
+    assert "config.veegan.reconstructor_std: 0.7, but the run has 0.5" in result.stderr
+
+
+def test_divergence_stops_at_the_step_and_keeps_the_last_good_checkpoint(tmp_path):
+    constant = ("--config.optim.gen.schedule=constant", "--config.optim.disc.schedule=constant")
+    result = train(tmp_path, *constant, "--config.optim.gen.learning_rate=1e30", steps=400)
+    assert result.returncode == 2
+    assert re.search(
+        r"error: (loss/\w+|d) is (nan|inf|-inf) at step \d+; stopped, and nothing was saved", result.stderr
+    )
+    assert "Traceback" not in result.stderr
+    checkpoints = Checkpoints(tmp_path, read_only=True) if (tmp_path / "checkpoints").exists() else None
+    assert checkpoints is None or checkpoints.steps() == []
+    assert (tmp_path / "metrics.jsonl").read_text() == ""

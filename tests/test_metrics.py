@@ -1,0 +1,137 @@
+"""Metrics on samples whose scores are known."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from veegan_jax.data import SOURCES
+from veegan_jax.metrics import HIGHER_IS_BETTER, METRICS
+from veegan_jax.metrics.base import histogram_divergences
+from veegan_jax.metrics.latent import prior_gap, reconstruction_error
+
+NAMES = sorted(SOURCES)
+
+
+def metric_and_draw(name):
+    source = SOURCES[name]()
+    ((metric, reference),) = source.references.items()
+    sample = jax.jit(jax.vmap(lambda key: source.sample(jnp.asarray(source.held_out), key)))
+
+    def draw(n, seed=0):
+        return np.asarray(sample(jax.random.split(jax.random.key(seed), n)))
+
+    return METRICS[metric](reference), draw
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_columns_are_what_is_scored(name):
+    metric, draw = metric_and_draw(name)
+    assert set(metric.score(draw(200))) == set(metric.columns)
+
+
+@pytest.mark.parametrize(("name", "modes", "kl"), [("ring", 8, 0.0014), ("grid", 25, 0.0048)])
+def test_perfect_sampler_of_2d_mixtures(name, modes, kl):
+    metric, draw = metric_and_draw(name)
+    scores = [metric.score(draw(2500, seed)) for seed in range(8)]
+    assert all(score["modes"] == modes for score in scores)
+    np.testing.assert_allclose(np.mean([score["high_quality"] for score in scores]), 98.89, atol=0.3)
+    np.testing.assert_allclose(np.mean([score["kl"] for score in scores]), kl, rtol=0.5)
+
+
+def test_dropped_mode_is_missed():
+    metric, draw = metric_and_draw("grid")
+    x = draw(5000)
+    corner = np.linalg.norm(x - np.array([4.0, 4.0]), axis=-1) < 1
+    score = metric.score(x[~corner])
+    assert score["modes"] == 24
+    np.testing.assert_allclose(score["kl"], np.log(25 / 24), atol=0.01)
+
+
+def test_point_mass():
+    metric, _ = metric_and_draw("ring")
+    score = metric.score(np.tile(np.float32([[1.0, 0.0]]), (100, 1)))
+    assert score["modes"] == 1
+    assert score["high_quality"] == 100
+    np.testing.assert_allclose(score["kl"], np.log(8), rtol=1e-6)
+
+
+def test_quality_ends_at_three_standard_deviations_and_only_good_samples_capture():
+    metric, _ = metric_and_draw("ring")
+    inside, outside = np.float32([[1.0 + 0.029, 0.0]]), np.float32([[1.0 + 0.031, 0.0]])
+    assert metric.score(inside)["modes"] == 1
+    assert metric.score(outside)["modes"] == 0
+    assert metric.score(outside)["high_quality"] == 0
+
+
+def test_1200d_paper_rule_rewards_collapse_and_the_calibrated_one_does_not():
+    metric, draw = metric_and_draw("synthetic1200")
+    real = draw(2000)
+    score = metric.score(real)
+    assert score["high_quality"] == 0  # the rule as the paper states it: no real sample is good
+    assert score["calibrated_high_quality"] >= 99
+    assert score["calibrated_modes"] == 10
+
+    means = SOURCES["synthetic1200"]().references["subspace_mixture"].means
+    collapsed = metric.score(means)
+    assert collapsed["high_quality"] == 100
+    assert collapsed["calibrated_high_quality"] == 0
+
+    rng = np.random.default_rng(0)
+    off = real.copy()
+    off[:, 700:] += 0.2 * rng.standard_normal((2000, 500)).astype(np.float32)
+    assert metric.score(off)["calibrated_high_quality"] == 0
+    too_wide = means[rng.integers(10, size=500)]
+    too_wide[:, :700] += 1.4 * rng.standard_normal((500, 700)).astype(np.float32)
+    assert metric.score(too_wide)["calibrated_high_quality"] == 0
+
+
+def test_stacked_digits_classifier_and_real_row():
+    metric, draw = metric_and_draw("stacked_digits")
+    accuracy = float(metric.note.split(" %")[0].split()[-1])
+    assert accuracy >= 97.5
+    real = draw(26_000)
+    score = metric.score(real)
+    assert score["modes"] >= 999
+    assert 0.015 < score["kl"] < 0.03  # bins − 1 over twice the samples is 0.019
+
+
+def test_stacked_digits_dropped_mode_and_point_mass():
+    metric, draw = metric_and_draw("stacked_digits")
+    real = draw(4000)
+    point = metric.score(np.repeat(real[:1], 500, axis=0))
+    assert point["modes"] == 1
+    np.testing.assert_allclose(point["kl"], np.log(1000), rtol=1e-6)
+    same = metric.score(np.repeat(real[..., :1], 3, axis=-1))  # one digit thrice: 10 of 1000 triples
+    assert same["modes"] == 10
+    np.testing.assert_allclose(same["kl"], np.log(100), atol=0.02)
+
+
+def test_histogram_divergences_by_hand():
+    score = histogram_divergences(np.array([0, 0, 0, 1]), 2)
+    np.testing.assert_allclose(score["kl"], 0.75 * np.log(1.5) + 0.25 * np.log(0.5))
+    p, q, m = [0.75, 0.25], [0.5, 0.5], [0.625, 0.375]
+    by_hand = 0.5 * sum(a * np.log(a / c) + b * np.log(b / c) for a, b, c in zip(p, q, m, strict=True))
+    np.testing.assert_allclose(score["jsd"], by_hand)
+
+
+def test_prior_gap():
+    z = np.random.default_rng(0).standard_normal((50_000, 6))
+    assert prior_gap(z) < 1e-3
+    np.testing.assert_allclose(prior_gap(np.zeros((100, 6))), 1)
+    np.testing.assert_allclose(prior_gap(z + 2), 4, rtol=0.01)  # ‖μ‖² / K
+    np.testing.assert_allclose(prior_gap(3 * z), 4, rtol=0.02)  # (3 − 1)²
+    half = z.copy()
+    half[:, :3] = 0
+    np.testing.assert_allclose(prior_gap(half), 0.5, atol=0.01)  # half the dimensions are missing
+
+
+def test_reconstruction_error():
+    z = np.random.default_rng(0).standard_normal((10_000, 4))
+    assert reconstruction_error(z, z) == 0
+    np.testing.assert_allclose(reconstruction_error(z, np.zeros_like(z)), 1, rtol=0.02)
+
+
+def test_every_direction_names_a_column():
+    columns = {column for name in NAMES for column in metric_and_draw(name)[0].columns}
+    assert columns >= HIGHER_IS_BETTER

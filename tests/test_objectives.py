@@ -1,0 +1,147 @@
+"""Every objective × architecture × source: shapes, finite gradients, routing, and one-step goldens."""
+
+import json
+import os
+from pathlib import Path
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from tests.helpers import COMBINATIONS, tiny
+from veegan_jax.build import build
+from veegan_jax.objectives import OBJECTIVES
+from veegan_jax.step import gradients, make_init, make_step
+
+GOLDENS = Path(__file__).parent / "goldens.json"
+every_combination = pytest.mark.parametrize(("objective", "model", "data"), COMBINATIONS)
+
+
+def one_batch(experiment, n=6):
+    keys = jax.random.split(jax.random.key(1), n)
+    x = jax.vmap(lambda key: experiment.source.sample(jnp.asarray(experiment.source.train), key))(keys)
+    noise = jax.vmap(experiment.objective.noise)(keys)
+    params = make_init(experiment.nets, experiment.objective, experiment.optimizers, ema=False)(0).params
+    return params, x, noise
+
+
+@every_combination
+def test_shapes(objective, model, data):
+    experiment = build(tiny(objective, model, data))
+    params, x, noise = one_batch(experiment)
+    chex.assert_shape(x, (6, *experiment.source.shape))
+    chex.assert_shape(experiment.objective.generate(params, noise), (6, *experiment.source.shape))
+    if experiment.objective.encode:
+        chex.assert_shape(experiment.objective.encode(params, x), (6, 3))
+    losses, metrics = experiment.objective.losses(params, x, noise)
+    assert set(losses) == set(experiment.objective.players) == {"disc", "gen"}
+    chex.assert_shape(list(losses.values()) + list(metrics.values()), ())
+    chex.assert_type(list(losses.values()) + list(metrics.values()), jnp.float32)
+
+
+@every_combination
+def test_gradients_are_finite_and_reach_every_net(objective, model, data):
+    experiment = build(tiny(objective, model, data))
+    grads, _ = gradients(experiment.objective, *one_batch(experiment))
+    chex.assert_tree_all_finite(grads)
+    for name, grad in grads.items():
+        assert optax.tree.norm(grad) > 0, name
+
+
+@every_combination
+def test_each_net_is_moved_by_its_own_player_alone(objective, model, data):
+    experiment = build(tiny(objective, model, data))
+    method = experiment.objective
+    params, x, noise = one_batch(experiment)
+    grads, _ = gradients(method, params, x, noise)
+    owner = {net: player for player, nets in method.players.items() for net in nets}
+    assert set(owner) == set(params)
+    for player in method.players:
+        alone = jax.grad(lambda params, player=player: method.losses(params, x, noise)[0][player])(params)
+        for net in params:
+            if owner[net] == player:
+                chex.assert_trees_all_close(grads[net], alone[net], rtol=1e-4, atol=1e-6)
+
+
+def test_reconstructor_follows_the_reconstruction_alone():
+    """VEEGAN, Algorithm 1: ∇θ is that of mean d, and neither D nor real data move F."""
+    experiment = build(tiny())
+    params, x, noise = one_batch(experiment)
+    grads, _ = gradients(experiment.objective, params, x, noise)
+    other_x = x + 1
+    other_disc = jax.tree.map(lambda leaf: leaf + 0.3, params["disc"])
+    moved, _ = gradients(experiment.objective, {**params, "disc": other_disc}, other_x, noise)
+    chex.assert_trees_all_close(grads["rec"], moved["rec"], rtol=1e-5, atol=1e-7)
+
+    def d(rec):
+        x_g = experiment.objective.generate(params, noise)
+        mean = experiment.nets["rec"].apply(rec, x_g)
+        return 0.5 * jnp.mean(jnp.sum((noise["z"] - mean) ** 2, axis=-1))
+
+    chex.assert_trees_all_close(grads["rec"], jax.grad(d)(params["rec"]), rtol=1e-4, atol=1e-6)
+
+
+def test_veegan_losses_by_hand():
+    """Linear nets and one example, so that every term can be written down."""
+    experiment = build(tiny("veegan"))
+    nets = experiment.nets
+    params, x, noise = one_batch(experiment, 1)
+    z, eps, xi = noise["z"], noise["eps"], noise["xi"]
+    x_g = nets["gen"].apply(params["gen"], z, eps)
+    mean_g = nets["rec"].apply(params["rec"], x_g)
+    z_g = nets["rec"].apply(params["rec"], x) + xi
+    logit_g = float(nets["disc"].apply(params["disc"], z, x_g)[0])
+    logit_r = float(nets["disc"].apply(params["disc"], z_g, x)[0])
+    d = 0.5 * float(np.sum((np.asarray(z) - np.asarray(mean_g)) ** 2)) + 1.5 * np.log(2 * np.pi)
+    losses, metrics = experiment.objective.losses(params, x, noise)
+    np.testing.assert_allclose(losses["gen"], logit_g + d, rtol=1e-5)
+    np.testing.assert_allclose(losses["disc"], np.log1p(np.exp(-logit_g)) + np.log1p(np.exp(logit_r)), rtol=1e-5)
+    np.testing.assert_allclose(metrics["d"], d, rtol=1e-5)
+
+    def gen_loss(**options):
+        other = OBJECTIVES["veegan"](nets, shape=(2,), latent_dim=3, noise_dim=2, **options)
+        return float(other.losses(params, x, noise)[0]["gen"])
+
+    np.testing.assert_allclose(gen_loss(reconstruction_weight=0.5), logit_g + 0.5 * d, rtol=1e-5)
+    np.testing.assert_allclose(gen_loss(reconstruction_reduction="mean"), logit_g + d / 3, rtol=1e-5)
+    np.testing.assert_allclose(gen_loss(generator_loss="nonsaturating"), np.log1p(np.exp(logit_g)) + d, rtol=1e-5)
+    np.testing.assert_allclose(gen_loss(real_pair_weight=-0.5), logit_g + d - 0.5 * logit_r, rtol=1e-4)
+
+
+def test_deterministic_reconstructor_ignores_its_noise():
+    def real_logit(std, xi_scale):
+        config = tiny()
+        config.veegan.reconstructor_std = std
+        experiment = build(config)
+        params, x, noise = one_batch(experiment)
+        scaled = {**noise, "xi": xi_scale * noise["xi"]}
+        return experiment.objective.losses(params, x, scaled)[0]["disc"]
+
+    assert real_logit(0.0, 1.0) == real_logit(0.0, 5.0)
+    assert real_logit(1.0, 1.0) != real_logit(1.0, 5.0)
+
+
+@every_combination
+def test_one_step_golden(objective, model, data):
+    """One plain-gradient step from seed 0. SGD, since Adam hides a wrong scale of the gradient."""
+    experiment = build(tiny(objective, model, data))
+    optimizers = dict.fromkeys(experiment.objective.players, optax.sgd(0.1))
+    state = make_init(experiment.nets, experiment.objective, optimizers, ema=True)(0)
+    step = make_step(experiment.objective, experiment.source.sample, optimizers, batch_size=8, ema_half_life=8.0)
+    after, scalars = jax.jit(step)(state, jnp.asarray(experiment.source.train))
+    found = {name: float(value) for name, value in scalars.items()}
+    for kind in ("params", "ema"):
+        for net, params in getattr(after, kind).items():
+            before = getattr(state, kind)[net]
+            found[f"moved/{kind}/{net}"] = float(optax.tree.norm(jax.tree.map(jnp.subtract, params, before)))
+    name = f"{objective}-{model}-{data}"
+    goldens = json.loads(GOLDENS.read_text()) if GOLDENS.exists() else {}
+    if os.environ.get("UPDATE_GOLDENS"):
+        GOLDENS.write_text(json.dumps({**goldens, name: found}, indent=1, sort_keys=True) + "\n")
+        return
+    assert name in goldens, f"{name} is new: UPDATE_GOLDENS=1 pytest -n0 {__file__} records it; check the numbers"
+    message = "one step computes something else now; if that is meant, UPDATE_GOLDENS=1 pytest -n0 records it"
+    assert found == pytest.approx(goldens[name], rel=2e-3, abs=1e-6), message

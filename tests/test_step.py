@@ -1,0 +1,160 @@
+"""The step: what it draws, that all players move from one point, that fusing changes nothing, and what it costs."""
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from tests.helpers import ROOT, tiny
+from veegan_jax.build import build, initial_state
+from veegan_jax.step import fuse, gradients, make_init, make_step
+
+SGD = {"disc": optax.sgd(0.1), "gen": optax.sgd(0.1)}
+
+
+def make(config, optimizers=None, **options):
+    experiment = build(config)
+    optimizers = optimizers or experiment.optimizers
+    state = make_init(experiment.nets, experiment.objective, optimizers, ema=config.ema_half_life > 0)(config.seed)
+    options = {"batch_size": config.batch_size, "ema_half_life": config.ema_half_life, **options}
+    step = make_step(experiment.objective, experiment.source.sample, optimizers, **options)
+    return experiment, state, step, jnp.asarray(experiment.source.train)
+
+
+def test_all_players_move_from_one_point():
+    """VEEGAN, Algorithm 1: no player sees what another did in the same step."""
+    together, state, step, arrays = make(tiny(), SGD)
+    after, _ = step(state, arrays)
+    for player, nets in together.objective.players.items():
+        frozen = {p: optax.sgd(0.1) if p == player else optax.set_to_zero() for p in SGD}
+        _, alone_state, alone_step, _ = make(tiny(), frozen)
+        alone, _ = alone_step(alone_state, arrays)
+        for net in nets:
+            chex.assert_trees_all_equal(after.params[net], alone.params[net])
+
+
+def test_update_is_minus_learning_rate_times_gradient_of_the_drawn_batch():
+    experiment, state, step, arrays = make(tiny(), SGD)
+    seen = {}
+
+    def spy(params, x, noise):
+        seen.update(x=x, noise=noise)
+        return experiment.objective.losses(params, x, noise)
+
+    step = make_step(
+        experiment.objective._replace(losses=spy), experiment.source.sample, SGD, batch_size=16, ema_half_life=64.0
+    )
+    after, _ = step(state, arrays)
+    chex.assert_shape(seen["x"], (16, 2))
+    grads, _ = gradients(experiment.objective, state.params, seen["x"], seen["noise"])
+    expected = jax.tree.map(lambda p, g: p - 0.1 * g, state.params, grads)
+    chex.assert_trees_all_close(after.params, expected, rtol=1e-5, atol=1e-7)
+
+
+def test_draws_differ_between_steps_seeds_examples_and_purposes():
+    experiment, state, _, arrays = make(tiny("veegan", data="grid"))
+    seen = []
+
+    def spy(params, x, noise):
+        seen.append((x, noise))
+        return experiment.objective.losses(params, x, noise)
+
+    step = make_step(experiment.objective._replace(losses=spy), experiment.source.sample, SGD, batch_size=16)
+    init = make_init(experiment.nets, experiment.objective, SGD, ema=False)
+    first, second = init(0), init(1)
+    after, _ = step(first, arrays)
+    step(after, arrays)
+    step(second, arrays)
+    draws = [np.asarray(noise["z"]) for _, noise in seen[::2]]  # each step computes the losses once for each player
+    rows = np.concatenate(draws)
+    assert len(np.unique(rows, axis=0)) == len(rows) == 48
+    for _, noise in seen:
+        assert not np.allclose(noise["z"], noise["xi"])
+
+
+def test_scan_of_steps_is_the_steps():
+    _, state, step, arrays = make(tiny())
+    fused, scalars = jax.jit(fuse(step, 6))(state, arrays)
+    once = jax.jit(fuse(step, 1))
+    losses = []
+    for _ in range(6):
+        state, one = once(state, arrays)
+        losses.append(one["loss/gen"])
+    chex.assert_trees_all_equal(fused.params, state.params)
+    chex.assert_trees_all_equal(fused.opt_state, state.opt_state)
+    chex.assert_trees_all_equal(scalars["loss/gen"], jnp.concatenate(losses))
+    assert int(fused.step) == 6
+
+
+def test_ema_by_hand():
+    config = tiny(ema_half_life=64.0, batch_size=16)
+    _, state, step, arrays = make(config, SGD)
+    decay = 0.5 ** (16 / 64)
+    expected = state.params["gen"]
+    for t in range(30):
+        state, _ = jax.jit(step)(state, arrays)
+        d = min(decay, (1 + t) / (10 + t))
+        expected = jax.tree.map(lambda old, new, d=d: d * old + (1 - d) * new, expected, state.params["gen"])
+    assert set(state.ema) == {"gen", "rec"}
+    chex.assert_trees_all_close(state.ema["gen"], expected, rtol=1e-4, atol=1e-6)
+
+
+def test_no_ema():
+    config = tiny(ema_half_life=0.0)
+    _, state, step, arrays = make(config)
+    assert step(state, arrays)[0].ema == {} == state.ema
+
+
+def test_bfloat16_trains_float32_parameters():
+    _, state, step, arrays = make(tiny(dtype="bfloat16"))
+    after, scalars = jax.jit(fuse(step, 3))(state, arrays)
+    chex.assert_tree_all_finite((after.params, scalars))
+    assert {leaf.dtype for leaf in jax.tree.leaves(after.params)} == {jnp.dtype("float32")}
+
+
+@pytest.mark.parametrize("packing", [2, 4])
+def test_packing_trains(packing):
+    _, state, step, arrays = make(tiny(packing=packing))
+    after, scalars = jax.jit(fuse(step, 3))(state, arrays)
+    chex.assert_tree_all_finite((after.params, scalars))
+    assert after.params["disc"]["Dense_0"]["kernel"].shape == (packing * (2 + 3), 8)
+
+
+def test_initial_states_of_replicas_are_those_of_their_seeds():
+    many = initial_state(build(tiny(num_seeds=3, seed=5)))
+    for replica, seed in enumerate((5, 6, 7)):
+        one = initial_state(build(tiny(seed=seed)))
+        chex.assert_trees_all_equal(
+            jax.tree.map(lambda leaf, r=replica: leaf[r], many.params), jax.tree.map(lambda leaf: leaf[0], one.params)
+        )
+
+
+def test_nothing_is_computed_twice():
+    """FLOPs of the authors' grid step, by XLA's count, against its matrix products counted by hand."""
+    namespace: dict = {}
+    exec((ROOT / "configs" / "grid_paper.py").read_text(), namespace)
+    config = namespace["get_config"]()
+    _, state, step, arrays = make(config)
+    counted = jax.jit(step).lower(state, arrays).compile().cost_analysis()["flops"]
+
+    def product(n_in, n_out):  # of a batch of 500, in FLOP
+        return 2 * 500 * n_in * n_out
+
+    gen = [(255, 128), (128, 128), (128, 2)]
+    rec = [(2, 128), (128, 128), (128, 254)]
+    disc = [(256, 128), (128, 1)]
+    forward = {name: sum(product(*layer) for layer in net) for name, net in {"g": gen, "f": rec, "d": disc}.items()}
+    by_hand = (
+        forward["g"]
+        + 2 * forward["f"]  # on x_g and on x
+        + 2 * forward["d"]  # on generated and real pairs
+        + 2 * forward["d"]  # its kernels' gradients from both, the hidden one's gradient being elementwise
+        + product(256, 128)  # through D to x_g
+        + 2 * forward["f"]  # F's kernels, and through F to x_g
+        + forward["g"]  # G's kernels
+        + sum(product(*layer) for layer in gen[1:])  # through G to its first layer
+    )
+    assert by_hand == pytest.approx(0.476e9, rel=0.01)
+    assert counted / by_hand <= 1.15
