@@ -1,0 +1,27 @@
+# `make demo` and `make test` do all their set-up by themselves, in .venv.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: demo test lint clean
+
+demo: $(READY) ## trains VEEGAN on stacked digits, and prints how many of the 1000 modes it covers
+	$(BIN)/python -m veegan_jax.main --config configs/stacked_digits.py
+
+test: $(READY) ## runs the tests, one worker a core
+	$(BIN)/python -m pytest -n auto
+
+lint: $(READY) ## style and types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+clean: ## removes the virtual environment, not the runs
+	rm -rf .venv
+
+$(READY): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "$(PYTHON) is $$($(PYTHON) --version); Python 3.11 or newer is needed: make PYTHON=python3.12 …"; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@

@@ -1,0 +1,28 @@
+"""VEEGAN on stacked digits, 1000 modes: python -m veegan_jax.main --config configs/stacked_digits.py
+
+The paper's loss alone finds 94 to 98 % of the modes here and then overfits its 1,437 digits. What helps: packing two
+examples, a reconstruction term that does not drown the critic, and less reconstructor noise.
+"""
+
+from ml_collections import ConfigDict
+
+from veegan_jax.config import base_config
+
+
+def get_config() -> ConfigDict:
+    c = base_config()
+    c.data = "stacked_digits"
+    c.latent_dim = 64
+    c.mlp.gen_hidden = (512, 512)
+    c.mlp.rec_hidden = (512, 512)
+    c.mlp.disc_hidden = (512, 512)
+    c.veegan.generator_loss = "nonsaturating"
+    c.veegan.reconstruction_weight = 0.1
+    c.veegan.reconstructor_std = 0.5
+    c.packing = 2
+    c.batch_size = 128
+    c.num_steps = 4_000
+    c.ema_half_life = 64_000.0
+    c.eval_every = 1_000
+    c.save_every = 1_000
+    return c
