@@ -1,6 +1,18 @@
 """Several simulated devices, strict promotion, and no warning unnoticed, in every test."""
 
+import atexit
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
 from typing import Any
+
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    # One for the session, its workers and the processes they start: most of the time of a tiny run is compilation.
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = _cache = tempfile.mkdtemp(prefix="veegan_jax_tests_")
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+    os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
+    atexit.register(shutil.rmtree, _cache, ignore_errors=True)
 
 import jax
 import optax
@@ -17,8 +29,8 @@ def _own_folder(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPa
     monkeypatch.chdir(tmp_path_factory.mktemp("cwd"))
 
 
-@pytest.fixture(autouse=True)
-def _lenient_optax(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(autouse=True, scope="session")
+def _lenient_optax() -> Iterator[None]:
     """Lets optax's Adam, and nothing else, off strict promotion: it raises a float to an integer power."""
     strict = optax.tree.bias_correction
 
@@ -26,4 +38,6 @@ def _lenient_optax(monkeypatch: pytest.MonkeyPatch) -> None:
         with jax.numpy_dtype_promotion("standard"):
             return strict(*args)
 
-    monkeypatch.setattr(optax.tree, "bias_correction", lenient)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(optax.tree, "bias_correction", lenient)
+        yield

@@ -38,7 +38,7 @@ def run_training(options: Options) -> str | None:
     """Trains, and prints the table; returns the signal that stopped it, if one did."""
     outcome = train(options.config or from_effective(stored_config(options.workdir)), options.workdir)
     if outcome.table:
-        print(f"{outcome.table}\n\n{options.workdir}: table.md, results.json, metrics.jsonl, pictures/")
+        print(f"{outcome.table}\n\n{options.workdir}: results.md, results.json, metrics.jsonl, tensorboard/, pictures/")
     return outcome.stopped_by
 
 
@@ -48,7 +48,7 @@ def run_evaluation(options: Options) -> None:
     measured = [evaluate.measure(run.experiment, run.sampler, params)[0] for params in run.replicas]
     ceiling = evaluate.measure_real(run.experiment, run.sampler)
     table = evaluate.table(run.experiment, run.step, measured, ceiling)
-    evaluate.save_results(options.workdir, run.step, measured, ceiling, table)
+    evaluate.save_results(options.workdir / f"evaluation_step{run.step}", run.step, measured, ceiling, table)
     print(table)
 
 
@@ -60,7 +60,7 @@ def run_sampling(options: Options) -> None:
     np.savez_compressed(stem.with_suffix(".npz"), samples=samples)
     _say(stem.with_suffix(".npz"))
     if report.drawable(samples.shape[1:]):
-        real = run.held_out(max(options.num, 2500), options.seed)
+        real = run.held_out(report.REAL_SHOWN, options.seed)
         report.save(report.draw_samples(samples, real, f"{options.num} samples"), stem.with_suffix(".png"))
         _say(stem.with_suffix(".png"))
 

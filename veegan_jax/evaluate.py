@@ -96,11 +96,11 @@ def table(experiment: Experiment, step: int, replicas: Sequence[Scores], real: S
     return f"{lines}\n\n" + "; ".join(filter(None, notes)) + "."
 
 
-def save_results(workdir: Path, step: int, replicas: Sequence[Scores], real: Scores, markdown: str) -> None:
-    """Writes `table.md` and `results.json`."""
+def save_results(stem: Path, step: int, replicas: Sequence[Scores], real: Scores, markdown: str) -> None:
+    """Writes the table to `stem.md` and the numbers behind it to `stem.json`."""
     results: Mapping[str, object] = {"step": step, "replicas": list(replicas), "real": real}
-    (workdir / "results.json").write_text(json.dumps(results, indent=2) + "\n")
-    (workdir / "table.md").write_text(markdown + "\n")
+    stem.with_suffix(".json").write_text(json.dumps(results, indent=2) + "\n")
+    stem.with_suffix(".md").write_text(markdown + "\n")
 
 
 def _number(value: float) -> str:

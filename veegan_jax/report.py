@@ -1,6 +1,6 @@
 """Pictures of a run, as PNG files."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 GRID = 10  # images a side
 PAIRS = 8  # rows of reconstructions
+REAL_SHOWN = 2500  # real points that stand for the density
 FRAMES = 8  # pictures in a film strip
 
 
@@ -47,6 +48,23 @@ def draw_film(frames: Mapping[int, np.ndarray], real: np.ndarray) -> Figure:
     return figure
 
 
+def draw_curves(rows: Sequence[Mapping[str, float]], ceiling: Mapping[str, float]) -> Figure:
+    """Each score of a run over its steps, beside what real data score.
+
+    Args:
+        rows: of `metrics.jsonl`, `{"step": …, score: …}`; those without a measurement are passed over.
+        ceiling: the real-data row; its names are the scores drawn.
+    """
+    figure = Figure(figsize=(3.4 * len(ceiling), 2.8), layout="constrained")
+    for axis, (name, best) in zip(figure.subplots(1, len(ceiling), squeeze=False)[0], ceiling.items(), strict=True):
+        points = [(row["step"], row[name]) for row in rows if row.get(name) is not None]
+        axis.plot(*zip(*points, strict=True) if points else ([], []), color="tab:red", marker=".", label="model")
+        axis.axhline(best, color="tab:blue", linestyle="--", label="real data")
+        axis.set(title=name, xlabel="step")
+    figure.axes[0].legend(fontsize="small")
+    return figure
+
+
 def draw_pairs(x: np.ndarray, reconstructions: np.ndarray) -> Figure:
     """Real examples above what the model makes of them, x → G(F(x)); in the plane, joined by a line."""
     if x.shape[1:] == (2,):
@@ -79,8 +97,8 @@ def save(figure: Figure, path: Path) -> None:
 
 def _density(axis: Axes, samples: np.ndarray, real: np.ndarray, title: str) -> None:
     low, high = real.min(axis=0), real.max(axis=0)
-    margin = 0.2 * (high - low).max()
-    axis.scatter(real[:2500, 0], real[:2500, 1], s=8, color="tab:blue", alpha=0.2, linewidths=0)
+    margin = 0.2 * (high - low).max() or 1.0  # a single point has no extent
+    axis.scatter(real[:, 0], real[:, 1], s=8, color="tab:blue", alpha=0.2, linewidths=0)
     axis.scatter(samples[:2500, 0], samples[:2500, 1], s=2, color="tab:red", alpha=0.5, linewidths=0)
     axis.set(xlim=(low[0] - margin, high[0] + margin), ylim=(low[1] - margin, high[1] + margin), title=title)
     axis.set_aspect("equal")

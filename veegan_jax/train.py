@@ -22,7 +22,7 @@ from veegan_jax.generate import Sampler, trained
 from veegan_jax.parallel import replicate
 from veegan_jax.state import TrainState
 from veegan_jax.workdir import claim
-from veegan_jax.writers import Writer
+from veegan_jax.writers import Writer, read_rows
 
 
 class Outcome(NamedTuple):
@@ -174,7 +174,7 @@ class Loop:
         if shape == (2,):
             (self._workdir / "samples").mkdir(exist_ok=True)
             np.save(self._workdir / "samples" / f"{step:08d}.npy", samples)
-        real = self._sampler.real(len(samples), evaluate.REAL_SEED)
+        real = self._sampler.real(report.REAL_SHOWN, evaluate.REAL_SEED)
         title = f"{self._config.objective} on {self._config.data}, step {step:,}"
         figure = report.draw_samples(samples, real, title)
         report.save(figure, self._workdir / "pictures" / f"samples_{step:08d}.png")
@@ -184,7 +184,7 @@ class Loop:
         """The table and the last pictures."""
         scores = replicas or self._measure(step, state)
         shape, pictures = self._experiment.source.shape, self._workdir / "pictures"
-        real = self._sampler.real(2500, evaluate.REAL_SEED)
+        real = self._sampler.real(report.REAL_SHOWN, evaluate.REAL_SEED)
         if shape == (2,):
             film = report.draw_film(report.load_frames(self._workdir / "samples"), real)
             report.save(film, pictures / "samples_over_time.png")
@@ -194,8 +194,9 @@ class Loop:
             pairs = report.draw_pairs(real, self._sampler.decode(params, z, evaluate.MODEL_SEED))
             report.save(pairs, pictures / "reconstructions.png")
         ceiling = evaluate.measure_real(self._experiment, self._sampler)
+        report.save(report.draw_curves(read_rows(self._workdir), ceiling), pictures / "curves.png")
         table = evaluate.table(self._experiment, step, scores, ceiling)
-        evaluate.save_results(self._workdir, step, scores, ceiling, table)
+        evaluate.save_results(self._workdir / "results", step, scores, ceiling, table)
         return table
 
 

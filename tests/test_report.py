@@ -1,0 +1,60 @@
+"""Pictures: of the right kind, of what they should show, and none where there is nothing to draw."""
+
+import numpy as np
+import pytest
+
+from veegan_jax import report
+
+RNG = np.random.default_rng(0)
+POINTS = RNG.standard_normal((500, 2)).astype(np.float32)
+IMAGES = RNG.uniform(-1, 1, (120, 8, 8, 3)).astype(np.float32)
+
+
+def test_what_is_drawable():
+    assert report.drawable((2,))
+    assert report.drawable((8, 8, 3))
+    assert not report.drawable((1200,))
+
+
+@pytest.mark.parametrize("examples", [POINTS, IMAGES, POINTS[:1], IMAGES[:1]])
+def test_samples_and_pairs_become_files(tmp_path, examples):
+    real = POINTS if examples.ndim == 2 else IMAGES
+    report.save(report.draw_samples(examples, real, "samples"), tmp_path / "deep" / "samples.png")
+    report.save(report.draw_pairs(examples, examples), tmp_path / "pairs.png")
+    for path in (tmp_path / "deep" / "samples.png", tmp_path / "pairs.png"):
+        assert path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_film_takes_few_frames_of_many_with_the_first_and_the_last():
+    figure = report.draw_film(dict.fromkeys(range(100, 2600, 100), POINTS), POINTS)
+    titles = [axis.get_title() for axis in figure.axes if axis.axison]
+    assert len(titles) == report.FRAMES
+    assert (titles[0], titles[-1]) == ("step 100", "step 2,500")
+
+
+def test_curves_draw_measured_steps_and_the_ceiling():
+    rows = [{"step": 1, "loss": 1.0}, {"step": 2, "kl": 0.5}, {"step": 4, "kl": 0.25}, {"step": 5, "kl": None}]
+    (axis,) = report.draw_curves(rows, {"kl": 0.1}).axes
+    model, ceiling = axis.get_lines()
+    assert (list(model.get_xdata()), list(model.get_ydata())) == ([2, 4], [0.5, 0.25])
+    assert set(ceiling.get_ydata()) == {0.1}
+
+
+def test_samples_are_drawn_where_they_are():
+    figure = report.draw_samples(np.float32([[0.5, 0.5]]), np.float32([[0, 0], [1, 1]]), "one")
+    _, samples = figure.axes[0].collections
+    np.testing.assert_allclose(samples.get_offsets(), [[0.5, 0.5]])
+
+
+def test_tiles_keep_every_image_in_its_place():
+    images = np.full((4, 2, 2, 1), -1, np.float32)
+    images[3] = 1
+    (image,) = report.draw_pairs(images[:2], images[2:]).axes[0].get_images()
+    canvas = np.asarray(image.get_array())
+    assert canvas.shape == (5, 5, 3)  # two by two tiles of two pixels, one apart
+    np.testing.assert_array_equal(canvas[:2, :2], 0)
+    np.testing.assert_array_equal(canvas[3:, 3:], 1)
+
+
+def test_pixels():
+    assert report.pixels(report.draw_samples(POINTS, POINTS, "x")).dtype == np.uint8
