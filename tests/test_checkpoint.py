@@ -187,7 +187,7 @@ def test_digests_tell_dtype_shape_and_bits(state):
     assert digests(wider)["step"] != one["step"]
 
 
-def test_unwritable_disk_is_one_clear_error(tmp_path, experiment, state):
+def test_unwritable_disk_is_one_clear_error(tmp_path, state):
     checkpoints = Checkpoints(tmp_path)
     checkpoints.save(1, state, {})
     checkpoints.wait()
@@ -195,4 +195,4 @@ def test_unwritable_disk_is_one_clear_error(tmp_path, experiment, state):
     (tmp_path / "checkpoints").write_text("in the way")
     with pytest.raises(UserError, match="could not be written"):  # noqa: PT012
         checkpoints.save(2, state, {})
-        checkpoints.wait()
+        checkpoints.close()

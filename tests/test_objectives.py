@@ -1,5 +1,6 @@
 """Every objective × architecture × source: shapes, finite gradients, routing, and one-step goldens."""
 
+import functools
 import json
 import os
 from pathlib import Path
@@ -21,11 +22,19 @@ every_combination = pytest.mark.parametrize(("objective", "model", "data"), COMB
 
 
 def one_batch(experiment, n=6):
-    keys = jax.random.split(jax.random.key(1), n)
-    x = jax.vmap(lambda key: experiment.source.sample(jnp.asarray(experiment.source.train), key))(keys)
-    noise = jax.vmap(experiment.objective.noise)(keys)
-    params = make_init(experiment.nets, experiment.objective, experiment.optimizers, ema=False)(0).params
-    return params, x, noise
+    """Parameters of seed 0, and data and noise of `n` examples."""
+
+    @jax.jit
+    def draw(arrays, keys):
+        x = jax.vmap(lambda key: experiment.source.sample(arrays, key))(keys)
+        state = make_init(experiment.nets, experiment.objective, experiment.optimizers, ema=False)(0)
+        return state.params, x, jax.vmap(experiment.objective.noise)(keys)
+
+    return draw(jnp.asarray(experiment.source.train), jax.random.split(jax.random.key(1), n))
+
+
+def compiled_gradients(experiment):
+    return jax.jit(functools.partial(gradients, experiment.objective))
 
 
 @every_combination
@@ -33,10 +42,11 @@ def test_shapes(objective, model, data):
     experiment = build(tiny(objective, model, data))
     params, x, noise = one_batch(experiment)
     chex.assert_shape(x, (6, *experiment.source.shape))
-    chex.assert_shape(experiment.objective.generate(params, noise), (6, *experiment.source.shape))
+    x_g = jax.eval_shape(experiment.objective.generate, params, noise)
+    chex.assert_shape(x_g, (6, *experiment.source.shape))
     if experiment.objective.encode:
-        chex.assert_shape(experiment.objective.encode(params, x), (6, 3))
-    losses, metrics = experiment.objective.losses(params, x, noise)
+        chex.assert_shape(jax.eval_shape(experiment.objective.encode, params, x), (6, 3))
+    losses, metrics = jax.eval_shape(experiment.objective.losses, params, x, noise)
     assert set(losses) == set(experiment.objective.players) == {"disc", "gen"}
     chex.assert_shape(list(losses.values()) + list(metrics.values()), ())
     chex.assert_type(list(losses.values()) + list(metrics.values()), jnp.float32)
@@ -45,7 +55,7 @@ def test_shapes(objective, model, data):
 @every_combination
 def test_gradients_are_finite_and_reach_every_net(objective, model, data):
     experiment = build(tiny(objective, model, data))
-    grads, _ = gradients(experiment.objective, *one_batch(experiment))
+    grads, _ = compiled_gradients(experiment)(*one_batch(experiment))
     chex.assert_tree_all_finite(grads)
     for name, grad in grads.items():
         assert optax.tree.norm(grad) > 0, name
@@ -56,11 +66,11 @@ def test_each_net_is_moved_by_its_own_player_alone(objective, model, data):
     experiment = build(tiny(objective, model, data))
     method = experiment.objective
     params, x, noise = one_batch(experiment)
-    grads, _ = gradients(method, params, x, noise)
+    grads, _ = compiled_gradients(experiment)(params, x, noise)
     owner = {net: player for player, nets in method.players.items() for net in nets}
     assert set(owner) == set(params)
     for player in method.players:
-        alone = jax.grad(lambda params, player=player: method.losses(params, x, noise)[0][player])(params)
+        alone = jax.jit(jax.grad(lambda params, player=player: method.losses(params, x, noise)[0][player]))(params)
         for net in params:
             if owner[net] == player:
                 chex.assert_trees_all_close(grads[net], alone[net], rtol=1e-4, atol=1e-6)
@@ -70,10 +80,11 @@ def test_reconstructor_follows_the_reconstruction_alone():
     """VEEGAN, Algorithm 1: ∇θ is that of mean d, and neither D nor real data move F."""
     experiment = build(tiny())
     params, x, noise = one_batch(experiment)
-    grads, _ = gradients(experiment.objective, params, x, noise)
+    compiled = compiled_gradients(experiment)
+    grads, _ = compiled(params, x, noise)
     other_x = x + 1
     other_disc = jax.tree.map(lambda leaf: leaf + 0.3, params["disc"])
-    moved, _ = gradients(experiment.objective, {**params, "disc": other_disc}, other_x, noise)
+    moved, _ = compiled({**params, "disc": other_disc}, other_x, noise)
     chex.assert_trees_all_close(grads["rec"], moved["rec"], rtol=1e-5, atol=1e-7)
 
     def d(rec):
@@ -81,7 +92,7 @@ def test_reconstructor_follows_the_reconstruction_alone():
         mean = experiment.nets["rec"].apply(rec, x_g)
         return 0.5 * jnp.mean(jnp.sum((noise["z"] - mean) ** 2, axis=-1))
 
-    chex.assert_trees_all_close(grads["rec"], jax.grad(d)(params["rec"]), rtol=1e-4, atol=1e-6)
+    chex.assert_trees_all_close(grads["rec"], jax.jit(jax.grad(d))(params["rec"]), rtol=1e-4, atol=1e-6)
 
 
 def test_veegan_losses_by_hand():
@@ -129,7 +140,7 @@ def test_one_step_golden(objective, model, data):
     """One plain-gradient step from seed 0. SGD, since Adam hides a wrong scale of the gradient."""
     experiment = build(tiny(objective, model, data))
     optimizers = dict.fromkeys(experiment.objective.players, optax.sgd(0.1))
-    state = make_init(experiment.nets, experiment.objective, optimizers, ema=True)(0)
+    state = jax.jit(make_init(experiment.nets, experiment.objective, optimizers, ema=True))(0)
     step = make_step(experiment.objective, experiment.source.sample, optimizers, batch_size=8, ema_half_life=8.0)
     after, scalars = jax.jit(step)(state, jnp.asarray(experiment.source.train))
     found = {name: float(value) for name, value in scalars.items()}

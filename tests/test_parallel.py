@@ -48,7 +48,7 @@ def one_gradient_step(count, kind):
         experiment.objective, experiment.source.sample, sgd, batch_size=16, axis=parallel.AXIS, shards=count
     )
     devices = jax.devices()[:count]
-    state = make_init(experiment.nets, experiment.objective, sgd, ema=False)(0)
+    state = jax.jit(make_init(experiment.nets, experiment.objective, sgd, ema=False))(0)
     before = jax.tree.map(np.asarray, state.params)
     call = parallel.over_devices(step, devices, kind)
     arrays = parallel.replicate(jnp.asarray(experiment.source.train), devices)

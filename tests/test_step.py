@@ -1,5 +1,7 @@
 """The step: what it draws, that all players move from one point, that fusing changes nothing, and what it costs."""
 
+import functools
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -7,7 +9,8 @@ import numpy as np
 import optax
 import pytest
 
-from tests.helpers import ROOT, tiny
+from configs import grid_paper
+from tests.helpers import tiny
 from veegan_jax.build import build, initial_state
 from veegan_jax.step import fuse, gradients, make_init, make_step
 
@@ -17,7 +20,8 @@ SGD = {"disc": optax.sgd(0.1), "gen": optax.sgd(0.1)}
 def make(config, optimizers=None, **options):
     experiment = build(config)
     optimizers = optimizers or experiment.optimizers
-    state = make_init(experiment.nets, experiment.objective, optimizers, ema=config.ema_half_life > 0)(config.seed)
+    init = make_init(experiment.nets, experiment.objective, optimizers, ema=config.ema_half_life > 0)
+    state = jax.jit(init)(config.seed)
     options = {"batch_size": config.batch_size, "ema_half_life": config.ema_half_life, **options}
     step = make_step(experiment.objective, experiment.source.sample, optimizers, **options)
     return experiment, state, step, jnp.asarray(experiment.source.train)
@@ -26,52 +30,45 @@ def make(config, optimizers=None, **options):
 def test_all_players_move_from_one_point():
     """VEEGAN, Algorithm 1: no player sees what another did in the same step."""
     together, state, step, arrays = make(tiny(), SGD)
-    after, _ = step(state, arrays)
+    after, _ = jax.jit(step)(state, arrays)
     for player, nets in together.objective.players.items():
         frozen = {p: optax.sgd(0.1) if p == player else optax.set_to_zero() for p in SGD}
         _, alone_state, alone_step, _ = make(tiny(), frozen)
-        alone, _ = alone_step(alone_state, arrays)
+        alone, _ = jax.jit(alone_step)(alone_state, arrays)
         for net in nets:
-            chex.assert_trees_all_equal(after.params[net], alone.params[net])
+            chex.assert_trees_all_close(after.params[net], alone.params[net], rtol=1e-5, atol=1e-7)
+
+
+def spied(experiment):
+    """A step whose scalars hold what was drawn, too."""
+
+    def losses(params, x, noise):
+        own, metrics = experiment.objective.losses(params, x, noise)
+        return own, {**metrics, "x": x, "noise": noise}
+
+    objective = experiment.objective._replace(losses=losses)
+    return jax.jit(make_step(objective, experiment.source.sample, SGD, batch_size=16, ema_half_life=64.0))
 
 
 def test_update_is_minus_learning_rate_times_gradient_of_the_drawn_batch():
-    experiment, state, step, arrays = make(tiny(), SGD)
-    seen = {}
-
-    def spy(params, x, noise):
-        seen.update(x=x, noise=noise)
-        return experiment.objective.losses(params, x, noise)
-
-    step = make_step(
-        experiment.objective._replace(losses=spy), experiment.source.sample, SGD, batch_size=16, ema_half_life=64.0
-    )
-    after, _ = step(state, arrays)
+    experiment, state, _, arrays = make(tiny(), SGD)
+    after, seen = spied(experiment)(state, arrays)
     chex.assert_shape(seen["x"], (16, 2))
-    grads, _ = gradients(experiment.objective, state.params, seen["x"], seen["noise"])
+    grads, _ = jax.jit(functools.partial(gradients, experiment.objective))(state.params, seen["x"], seen["noise"])
     expected = jax.tree.map(lambda p, g: p - 0.1 * g, state.params, grads)
     chex.assert_trees_all_close(after.params, expected, rtol=1e-5, atol=1e-7)
 
 
 def test_draws_differ_between_steps_seeds_examples_and_purposes():
-    experiment, state, _, arrays = make(tiny("veegan", data="grid"))
-    seen = []
-
-    def spy(params, x, noise):
-        seen.append((x, noise))
-        return experiment.objective.losses(params, x, noise)
-
-    step = make_step(experiment.objective._replace(losses=spy), experiment.source.sample, SGD, batch_size=16)
-    init = make_init(experiment.nets, experiment.objective, SGD, ema=False)
-    first, second = init(0), init(1)
-    after, _ = step(first, arrays)
-    step(after, arrays)
-    step(second, arrays)
-    draws = [np.asarray(noise["z"]) for _, noise in seen[::2]]  # each step computes the losses once for each player
-    rows = np.concatenate(draws)
+    experiment, first, _, arrays = make(tiny("veegan", data="grid"), SGD)
+    second = make(tiny("veegan", data="grid", seed=1), SGD)[1]
+    step = spied(experiment)
+    after, one = step(first, arrays)
+    seen = [one, step(after, arrays)[1], step(second, arrays)[1]]
+    rows = np.concatenate([np.asarray(scalars["noise"]["z"]) for scalars in seen])
     assert len(np.unique(rows, axis=0)) == len(rows) == 48
-    for _, noise in seen:
-        assert not np.allclose(noise["z"], noise["xi"])
+    for scalars in seen:
+        assert not np.allclose(scalars["noise"]["z"], scalars["noise"]["xi"])
 
 
 def test_scan_of_steps_is_the_steps():
@@ -92,9 +89,9 @@ def test_ema_by_hand():
     config = tiny(ema_half_life=64.0, batch_size=16)
     _, state, step, arrays = make(config, SGD)
     decay = 0.5 ** (16 / 64)
-    expected = state.params["gen"]
+    expected, step = state.params["gen"], jax.jit(step)
     for t in range(30):
-        state, _ = jax.jit(step)(state, arrays)
+        state, _ = step(state, arrays)
         d = min(decay, (1 + t) / (10 + t))
         expected = jax.tree.map(lambda old, new, d=d: d * old + (1 - d) * new, expected, state.params["gen"])
     assert set(state.ema) == {"gen", "rec"}
@@ -104,7 +101,7 @@ def test_ema_by_hand():
 def test_no_ema():
     config = tiny(ema_half_life=0.0)
     _, state, step, arrays = make(config)
-    assert step(state, arrays)[0].ema == {} == state.ema
+    assert jax.eval_shape(step, state, arrays)[0].ema == {} == state.ema
 
 
 def test_bfloat16_trains_float32_parameters():
@@ -133,10 +130,7 @@ def test_initial_states_of_replicas_are_those_of_their_seeds():
 
 def test_nothing_is_computed_twice():
     """FLOPs of the authors' grid step, by XLA's count, against its matrix products counted by hand."""
-    namespace: dict = {}
-    exec((ROOT / "configs" / "grid_paper.py").read_text(), namespace)
-    config = namespace["get_config"]()
-    _, state, step, arrays = make(config)
+    _, state, step, arrays = make(grid_paper.get_config())
     counted = jax.jit(step).lower(state, arrays).compile().cost_analysis()["flops"]
 
     def product(n_in, n_out):  # of a batch of 500, in FLOP

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 from ml_collections import ConfigDict
@@ -101,7 +100,7 @@ def initial_state(experiment: Experiment) -> TrainState:
     config = experiment.config
     init = make_init(experiment.nets, experiment.objective, experiment.optimizers, ema=config.ema_half_life > 0)
     seeds = np.arange(config.seed, config.seed + config.num_seeds).astype(np.uint32)
-    return jax.jit(lambda: jax.lax.map(init, jnp.asarray(seeds)))()
+    return jax.jit(lambda seeds: jax.lax.map(init, seeds))(seeds)  # seeds as an argument: one program for all
 
 
 def fused_step(experiment: Experiment, devices: list[jax.Device], num_steps: int) -> Step:

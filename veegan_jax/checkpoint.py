@@ -69,6 +69,8 @@ class Checkpoints:
                 create=not read_only,
                 read_only=read_only,
                 cleanup_tmp_directories=not read_only,
+                # Made in the background, a folder that cannot be made holds the process up for five minutes.
+                async_options=ocp.AsyncOptions(create_directories_asynchronously=False),
             ),
             item_names=("state", "meta"),
         )
@@ -107,7 +109,7 @@ class Checkpoints:
 
     def _unwritten(self, step: int | None, error: Exception) -> UserError:
         what = "the last checkpoint" if step is None else f"checkpoint {step} (or the one before it)"
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        reason = "No space left on device" if "No space left" in str(error) else _first_line(error)
         kept = ", ".join(map(str, self.steps())) or "none"
         return UserError(
             f"{self.directory}: {what} could not be written: {reason}; whole ones there: {kept}. Mend the disk (space? "
@@ -176,9 +178,15 @@ class Checkpoints:
         self._manager.reload()
 
     def close(self) -> None:
-        """Waits for what is being written, and frees the manager's threads."""
-        self.wait()
-        self._manager.close()
+        """Waits for what is being written, and frees the manager's threads.
+
+        Raises:
+            UserError: if something could not be written.
+        """
+        try:
+            self.wait()
+        finally:
+            self._manager.close()
 
 
 def to_host(state: TrainState) -> TrainState:

@@ -47,8 +47,8 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _show_warnings() -> None:
-    """Our own warnings as one line each; those of the libraries below, which no user can mend, not at all."""
-    absl_logging.set_verbosity(absl_logging.ERROR)
+    """Our own warnings as one line each; what the libraries below log, and raise as well if it matters, not at all."""
+    absl_logging.set_verbosity(absl_logging.FATAL)
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("warning: %(message)s"))
     logger = logging.getLogger("veegan_jax")

@@ -61,6 +61,7 @@ def draw_curves(rows: Sequence[Mapping[str, float]], ceiling: Mapping[str, float
         axis.plot(*zip(*points, strict=True) if points else ([], []), color="tab:red", marker=".", label="model")
         axis.axhline(best, color="tab:blue", linestyle="--", label="real data")
         axis.set(title=name, xlabel="step")
+        axis.locator_params(axis="x", nbins=4)
     figure.axes[0].legend(fontsize="small")
     return figure
 

@@ -9,8 +9,6 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from sklearn.datasets import load_digits
-from sklearn.model_selection import train_test_split
 
 from veegan_jax.data.base import Source
 
@@ -34,6 +32,9 @@ def stacked_digits(*, held_out: float = 0.2) -> Source:
     """Args: held_out, the fraction of the digits, of each class, that training never sees."""
     if not 0 < held_out < 1:
         raise ValueError(f"held_out is {held_out}; it is a fraction, between 0 and 1")
+    from sklearn.datasets import load_digits  # here, since it takes a second that other data need not wait
+    from sklearn.model_selection import train_test_split
+
     digits = load_digits()
     train_images, test_images, train_labels, test_labels = train_test_split(
         digits.images.astype(np.uint8), digits.target, test_size=held_out, stratify=digits.target, random_state=0

@@ -7,7 +7,6 @@ A reference here has `train_images` and `test_images`, `[N, 8, 8]` of 0 to 16, a
 from typing import Any
 
 import numpy as np
-from sklearn.svm import SVC
 
 from veegan_jax.metrics.base import Metric, histogram_divergences
 
@@ -17,6 +16,7 @@ def stacked_modes(reference: Any) -> Metric:
 
     The classifier is an RBF support-vector machine, taught on the training digits only.
     """
+    from sklearn.svm import SVC  # here, since it takes a second that other metrics need not wait
 
     def flat(images: np.ndarray) -> np.ndarray:
         return np.asarray(images, np.float64).reshape(len(images), -1)

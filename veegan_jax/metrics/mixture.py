@@ -6,7 +6,6 @@ A reference here has `means` `[M, D]`, `std`, `noisy_dims` and `radius`, as `dat
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
 from veegan_jax.metrics.base import Metric, histogram_divergences
 
@@ -36,6 +35,8 @@ def subspace_mixture(reference: Any) -> Metric:
     distance within the n noisy dimensions lie in the central 99.8 % of a χ²(n), and that it lie on the subspace: an RMS
     of at most 0.1 std over the other dimensions.
     """
+    from scipy import stats  # here, since it takes a second that other metrics need not wait
+
     paper = mixture(reference)
     noisy = reference.noisy_dims
     low, high = stats.chi2.interval(CENTRAL_MASS, noisy)

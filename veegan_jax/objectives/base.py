@@ -1,9 +1,11 @@
 """What a method is to the rest of the code."""
 
+import itertools
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 
 Params = Mapping[str, Any]
 Noise = Mapping[str, jax.Array]
@@ -29,3 +31,10 @@ class Objective(NamedTuple):
     losses: Callable[[Params, jax.Array, Noise], tuple[Scalars, Scalars]]
     generate: Callable[[Params, Noise], jax.Array]
     encode: Callable[[Params, jax.Array], jax.Array] | None
+
+
+def standard_normals(key: jax.Array, **dims: int) -> Noise:
+    """Independent standard normals of the given dimensions, `{name: [dim]}`, in one draw, which compiles faster."""
+    drawn = jax.random.normal(key, (sum(dims.values()),))
+    ends = list(itertools.accumulate(dims.values()))
+    return dict(zip(dims, jnp.split(drawn, ends[:-1]), strict=True))

@@ -7,7 +7,7 @@ import jax
 
 from veegan_jax.losses import adversarial
 from veegan_jax.models.network import Network
-from veegan_jax.objectives.base import Noise, Objective, Params, Scalars
+from veegan_jax.objectives.base import Noise, Objective, Params, Scalars, standard_normals
 
 
 def gan(
@@ -33,8 +33,7 @@ def gan(
     gen, disc = nets["gen"], nets["disc"]
 
     def noise(key: jax.Array) -> Noise:
-        z_key, eps_key = jax.random.split(key)
-        return {"z": jax.random.normal(z_key, (latent_dim,)), "eps": jax.random.normal(eps_key, (noise_dim,))}
+        return standard_normals(key, z=latent_dim, eps=noise_dim)
 
     def generate(params: Params, noise: Noise) -> jax.Array:
         return gen.apply(params["gen"], noise["z"], noise["eps"])

@@ -7,7 +7,7 @@ import jax
 
 from veegan_jax.losses import adversarial, reconstruction
 from veegan_jax.models.network import Network
-from veegan_jax.objectives.base import Noise, Objective, Params, Scalars
+from veegan_jax.objectives.base import Noise, Objective, Params, Scalars, standard_normals
 
 
 def veegan(
@@ -55,9 +55,7 @@ def veegan(
     scale = reconstruction_weight / (latent_dim if reconstruction_reduction == "mean" else 1)
 
     def noise(key: jax.Array) -> Noise:
-        dims = {"z": latent_dim, "eps": noise_dim, "xi": latent_dim}
-        keys = jax.random.split(key, len(dims))
-        return {name: jax.random.normal(k, (dim,)) for k, (name, dim) in zip(keys, dims.items(), strict=True)}
+        return standard_normals(key, z=latent_dim, eps=noise_dim, xi=latent_dim)
 
     def generate(params: Params, noise: Noise) -> jax.Array:
         return gen.apply(params["gen"], noise["z"], noise["eps"])
