@@ -4,7 +4,7 @@
 #   launch/tpu_vm.sh NAME ZONE TYPE CONFIG [--dry-run] [more arguments of veegan_jax.main …]
 #   launch/tpu_vm.sh veegan us-central1-a v5litepod-8 configs/ring.py
 #
-# The VM is left running, since it may hold work: delete it with the command that is printed last.
+# The VM is left running, since it may hold work: delete it with the command that is printed last, also after a failure.
 set -euo pipefail
 
 if [ $# -lt 4 ]; then
@@ -30,10 +30,12 @@ remote() {
 
 arguments=$(printf ' %q' --config "$config" --workdir "runs/$name" "$@")
 step gcloud compute tpus tpu-vm create "$name" --zone "$zone" --accelerator-type "$type" --version tpu-ubuntu2204-base
+trap 'printf "delete the VM:\n  gcloud compute tpus tpu-vm delete %q --zone %q\n" "$name" "$zone"' EXIT
 step git archive --output "/tmp/$name.tar.gz" HEAD
 step gcloud compute tpus tpu-vm scp "/tmp/$name.tar.gz" "$name:source.tar.gz" --zone "$zone"
-remote "mkdir -p veegan_jax && tar -xzf source.tar.gz -C veegan_jax && cd veegan_jax && python3 -m pip install -e '.[tpu]'"
-remote "cd veegan_jax && python3 -m veegan_jax.main$arguments"
+# The VM's own Python is older than 3.11; uv brings one.
+remote "mkdir -p veegan_jax && tar -xzf source.tar.gz -C veegan_jax && python3 -m pip install --user uv"
+remote "cd veegan_jax && ~/.local/bin/uv venv --python 3.12 && ~/.local/bin/uv pip install -e '.[tpu]'"
+remote "cd veegan_jax && .venv/bin/python -m veegan_jax.main$arguments"
 step mkdir -p runs
 step gcloud compute tpus tpu-vm scp --recurse "$name:veegan_jax/runs/$name" runs/ --zone "$zone"
-printf 'delete the VM:\n  gcloud compute tpus tpu-vm delete %q --zone %q\n' "$name" "$zone"

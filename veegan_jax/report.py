@@ -62,6 +62,7 @@ def draw_curves(rows: Sequence[Mapping[str, float]], ceiling: Mapping[str, float
         axis.axhline(best, color="tab:blue", linestyle="--", label="real data")
         axis.set(title=name, xlabel="step")
         axis.locator_params(axis="x", nbins=4)
+        axis.ticklabel_format(axis="y", useOffset=False)
     figure.axes[0].legend(fontsize="small")
     return figure
 
