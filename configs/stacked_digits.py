@@ -1,7 +1,7 @@
 """VEEGAN on stacked digits, 1000 modes: python -m veegan_jax.main --config configs/stacked_digits.py
 
-The paper's loss alone finds 94 to 98 % of the modes here and then overfits its 1,437 digits. What helps: packing two
-examples, a reconstruction term that does not drown the critic, and less reconstructor noise.
+The paper's loss alone misses modes here (docs/results has both). What helps: packing two examples, the non-saturating
+loss, a reconstruction term that does not drown the critic, and less reconstructor noise.
 """
 
 from ml_collections import ConfigDict
