@@ -14,7 +14,7 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
     atexit.register(shutil.rmtree, _cache, ignore_errors=True)
 
-# Half of what a test takes is LLVM's optimisation of programs that run once. (The processes of test_main.py optimise.)
+# LLVM's optimisation is half of the compile time of programs that run once. (The processes of test_main.py optimise.)
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 
 import jax

@@ -199,7 +199,7 @@ def assert_rows_are_whole(workdir, reference):
     assert rows(workdir) == rows(reference)
 
 
-@pytest.mark.parametrize("after", [40, 1100])
+@pytest.mark.parametrize("after", [40, 620, 1500])
 def test_killed_and_resumed(long_run, tmp_path, after):
     process = start(tmp_path)
     wait_for_step(process, after)
