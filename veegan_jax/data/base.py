@@ -1,13 +1,13 @@
 """What a source of data is to the rest of the code."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax
 
 
 class Source(NamedTuple):
-    """Data kept on the device and drawn inside the compiled step.
+    """Data kept on the device and drawn inside the compiled step, or streamed to it.
 
     Attributes:
         shape: of one example.
@@ -18,6 +18,10 @@ class Source(NamedTuple):
         references: what each metric that applies here compares samples with, `{metric name: reference}`.
         num_eval: how many samples the published protocol scores.
         published: figures of the field on this data, `{row: {column: text}}`.
+        stream: `stream(step, batch_size)`, an iterator of training batches `[B, …]` as they are stored from that step
+            on, for data that do not fit in device memory: a function of the step alone, so that a resumed run reads
+            what an uninterrupted one would have. Then `train` is None. None where `train` is on the device.
+        decode: from examples as they are stored `[…]` to what networks see, float32 of `shape`; `sample` includes it.
     """
 
     shape: tuple[int, ...]
@@ -28,3 +32,5 @@ class Source(NamedTuple):
     references: Mapping[str, Any]
     num_eval: int
     published: Mapping[str, Mapping[str, str]]
+    stream: Callable[[int, int], Iterator[Any]] | None = None
+    decode: Callable[[Any], jax.Array] | None = None

@@ -10,12 +10,12 @@ class Metric(NamedTuple):
     """A score of samples against a reference.
 
     Attributes:
-        score: `score(samples) -> {column: float}`; samples are float32 `[N, …]`.
+        score: `score(samples, real) -> {column: float}`; both are float32 `[N, …]`, `real` being held-out examples.
         columns: the names that `score` gives.
         note: one line that a reader of the table needs (how the score is defined, a classifier's accuracy).
     """
 
-    score: Callable[[np.ndarray], dict[str, float]]
+    score: Callable[[np.ndarray, np.ndarray], dict[str, float]]
     columns: tuple[str, ...]
     note: str
 

@@ -24,7 +24,7 @@ def stacked_modes(reference: Any) -> Metric:
     classifier = SVC(gamma=0.001, C=10.0, cache_size=500).fit(flat(reference.train_images), reference.train_labels)
     accuracy = classifier.score(flat(reference.test_images), reference.test_labels)
 
-    def score(samples: np.ndarray) -> dict[str, float]:
+    def score(samples: np.ndarray, real: np.ndarray) -> dict[str, float]:
         digits = np.moveaxis(samples, -1, 1).reshape(-1, *samples.shape[1:3])  # [N·C, 8, 8]
         labels = classifier.predict(flat((digits + 1) * 8)).reshape(len(samples), -1)  # [N, C]
         base = 10 ** np.arange(labels.shape[1])

@@ -17,7 +17,7 @@ OFF_SUBSPACE_STDS = 0.1
 def mixture(reference: Any) -> Metric:
     """The paper's rule: a sample is of high quality within `radius` std, in L2, of its nearest mean."""
 
-    def score(samples: np.ndarray) -> dict[str, float]:
+    def score(samples: np.ndarray, real: np.ndarray) -> dict[str, float]:
         nearest = _nearest_mean(samples, reference.means)
         distance = np.linalg.norm(samples - reference.means[nearest], axis=-1)
         good = distance <= reference.radius * reference.std
@@ -41,14 +41,14 @@ def subspace_mixture(reference: Any) -> Metric:
     noisy = reference.noisy_dims
     low, high = stats.chi2.interval(CENTRAL_MASS, noisy)
 
-    def score(samples: np.ndarray) -> dict[str, float]:
+    def score(samples: np.ndarray, real: np.ndarray) -> dict[str, float]:
         nearest = _nearest_mean(samples, reference.means)
         deviation = (samples - reference.means[nearest]) / reference.std
         radius = np.sum(np.square(deviation[:, :noisy]), axis=-1)
         off = np.sqrt(np.mean(np.square(deviation[:, noisy:]), axis=-1))
         good = (low <= radius) & (radius <= high) & (off <= OFF_SUBSPACE_STDS)
         calibrated = {f"calibrated_{name}": value for name, value in _captured(nearest, good).items()}
-        return {**paper.score(samples), **calibrated}
+        return {**paper.score(samples, real), **calibrated}
 
     bounds = f"{np.sqrt(low):.2f} to {np.sqrt(high):.2f} std"
     note = (

@@ -1,8 +1,8 @@
-"""Architectures, one file each. An entry is a function to `{'gen', 'rec', 'disc'}`; its defaults are its options."""
+"""Architectures, one file each. An entry is a function to `Nets`; its defaults are its options."""
 
 from collections.abc import Callable
 
 from veegan_jax.models.mlp import mlp
-from veegan_jax.models.network import Network
+from veegan_jax.models.network import Nets
 
-MODELS: dict[str, Callable[..., dict[str, Network]]] = {"mlp": mlp}
+MODELS: dict[str, Callable[..., Nets]] = {"mlp": mlp}

@@ -37,7 +37,6 @@ def mlp(
     *,
     shape: tuple[int, ...],
     bounded: bool,
-    latent_dim: int,
     dtype: str,
     gen_hidden: tuple[int, ...] = (128, 128),
     rec_hidden: tuple[int, ...] = (128, 128),
@@ -46,16 +45,15 @@ def mlp(
     init: Literal[
         "glorot_uniform", "glorot_normal", "he_normal", "lecun_normal", "orthogonal", "normal_0.02"
     ] = "glorot_uniform",
-) -> dict[str, network.Network]:
+) -> network.Nets:
     """The three nets as MLPs; the defaults are those of the authors' 2-D notebook.
 
     Args:
         shape: of one data example.
         bounded: whether data lie in [−1, 1]; then the generator ends in a tanh.
-        latent_dim: K.
         dtype: of the computation ('float32', 'bfloat16'); parameters stay float32.
         gen_hidden: widths of the generator's hidden layers (z, ε → x).
-        rec_hidden: widths of the reconstructor's (x → mean of p(z|x)).
+        rec_hidden: widths of the reconstructor's (x → its outputs).
         disc_hidden: widths of the discriminator's (its inputs, concatenated → logit).
         activation: after each hidden layer.
         init: of the kernels; biases start at 0.
@@ -64,8 +62,8 @@ def mlp(
     def net(hidden: tuple[int, ...], out_shape: tuple[int, ...], bounded: bool = False) -> network.Network:
         return network.from_module(Mlp(tuple(hidden), out_shape, activation, init, dtype, bounded))
 
-    return {
-        "gen": net(gen_hidden, shape, bounded),
-        "rec": net(rec_hidden, (latent_dim,)),
-        "disc": net(disc_hidden, ()),
-    }
+    return network.Nets(
+        gen=net(gen_hidden, shape, bounded),
+        rec=lambda outputs: net(rec_hidden, (outputs,)),
+        disc=net(disc_hidden, ()),
+    )
