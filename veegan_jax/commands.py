@@ -47,7 +47,7 @@ def run_evaluation(options: Options) -> None:
     run = _load(options)
     measured = [evaluate.measure(run.experiment, run.sampler, params)[0] for params in run.replicas]
     ceiling = evaluate.measure_real(run.experiment, run.sampler)
-    table = evaluate.table(run.experiment, run.step, measured, ceiling)
+    table = evaluate.table(run.experiment, {f"{run.config.objective}, step {run.step:,}": measured}, ceiling)
     evaluate.save_results(options.workdir / f"evaluation_step{run.step}", run.step, measured, ceiling, table)
     print(table)
 
