@@ -77,7 +77,7 @@ def table(experiment: Experiment, step: int, replicas: Sequence[Scores], real: S
     rows = {
         f"{config.objective}, step {step:,}": model,
         "real data": {name: _number(value) for name, value in real.items()},
-        **{f"{name} (paper)": figures for name, figures in experiment.source.published.items()},
+        **experiment.source.published,
     }
     body = [[name, *(row.get(column, "–") for column in experiment.columns)] for name, row in rows.items()]
     headings = [config.data, *(HEADINGS.get(column, column) for column in experiment.columns)]
@@ -88,6 +88,7 @@ def table(experiment: Experiment, step: int, replicas: Sequence[Scores], real: S
         f"{experiment.num_eval:,} samples a row",
         "generator: moving average of its parameters" if config.ema_half_life else "",
         seeds or f"seed {config.seed}",
+        experiment.source.note,
         *(metric.note for metric in experiment.metrics),
     ]
     lines = tabulate(
