@@ -23,7 +23,7 @@ PURE = {
     "report": set(),
     "writers": set(),
 }
-EDGE_ONLY = {"absl": {"main"}, "ml_collections": {"main", "config", "build", "train", "commands"}}
+EDGE_ONLY = {"absl": {"main"}, "ml_collections": {"main", "config", "build", "train", "commands", "compare"}}
 
 
 def modules():
