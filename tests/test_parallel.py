@@ -11,7 +11,8 @@ from tests.helpers import tiny
 from veegan_jax import parallel
 from veegan_jax.build import build, fused_step, initial_state, select_devices
 from veegan_jax.errors import UserError
-from veegan_jax.step import make_init, make_step
+from veegan_jax.models.network import AXIS
+from veegan_jax.step import make_init, make_step, resident
 
 
 def run(config, steps=6):
@@ -45,10 +46,10 @@ def one_gradient_step(count, kind):
     experiment = build(tiny(data="grid"))
     sgd = {"disc": optax.sgd(1.0), "gen": optax.sgd(1.0)}
     step = make_step(
-        experiment.objective, experiment.source.sample, sgd, batch_size=16, axis=parallel.AXIS, shards=count
+        experiment.objective, resident(experiment.source.sample), sgd, batch_size=16, axis=AXIS, shards=count
     )
     devices = jax.devices()[:count]
-    state = jax.jit(make_init(experiment.nets, experiment.objective, sgd, ema=False))(0)
+    state = jax.jit(make_init(experiment.objective, sgd, ema=False))(0)
     before = jax.tree.map(np.asarray, state.params)
     call = parallel.over_devices(step, devices, kind)
     arrays = parallel.replicate(jnp.asarray(experiment.source.train), devices)

@@ -12,7 +12,8 @@ import pytest
 from configs import grid_paper
 from tests.helpers import tiny
 from veegan_jax.build import build, initial_state
-from veegan_jax.step import fuse, gradients, make_init, make_step
+from veegan_jax.objectives.base import Batch
+from veegan_jax.step import fuse, gradients, make_init, make_step, resident
 
 SGD = {"disc": optax.sgd(0.1), "gen": optax.sgd(0.1)}
 
@@ -20,10 +21,10 @@ SGD = {"disc": optax.sgd(0.1), "gen": optax.sgd(0.1)}
 def make(config, optimizers=None, **options):
     experiment = build(config)
     optimizers = optimizers or experiment.optimizers
-    init = make_init(experiment.nets, experiment.objective, optimizers, ema=config.ema_half_life > 0)
+    init = make_init(experiment.objective, optimizers, ema=config.ema_half_life > 0)
     state = jax.jit(init)(config.seed)
     options = {"batch_size": config.batch_size, "ema_half_life": config.ema_half_life, **options}
-    step = make_step(experiment.objective, experiment.source.sample, optimizers, **options)
+    step = make_step(experiment.objective, resident(experiment.source.sample), optimizers, **options)
     return experiment, state, step, jnp.asarray(experiment.source.train)
 
 
@@ -42,19 +43,21 @@ def test_all_players_move_from_one_point():
 def spied(experiment):
     """A step whose scalars hold what was drawn, too."""
 
-    def losses(params, x, noise):
-        own, metrics = experiment.objective.losses(params, x, noise)
-        return own, {**metrics, "x": x, "noise": noise}
+    def losses(params, batch):
+        own, metrics = experiment.objective.losses(params, batch)
+        return own, {**metrics, "x": batch.x, "noise": batch.noise}
 
     objective = experiment.objective._replace(losses=losses)
-    return jax.jit(make_step(objective, experiment.source.sample, SGD, batch_size=16, ema_half_life=64.0))
+    return jax.jit(make_step(objective, resident(experiment.source.sample), SGD, batch_size=16, ema_half_life=64.0))
 
 
 def test_update_is_minus_learning_rate_times_gradient_of_the_drawn_batch():
     experiment, state, _, arrays = make(tiny(), SGD)
     after, seen = spied(experiment)(state, arrays)
     chex.assert_shape(seen["x"], (16, 2))
-    grads, _ = jax.jit(functools.partial(gradients, experiment.objective))(state.params, seen["x"], seen["noise"])
+    grads, _ = jax.jit(functools.partial(gradients, experiment.objective))(
+        state.params, Batch(seen["x"], seen["noise"], state.step, state.opt_state)
+    )
     expected = jax.tree.map(lambda p, g: p - 0.1 * g, state.params, grads)
     chex.assert_trees_all_close(after.params, expected, rtol=1e-5, atol=1e-7)
 
@@ -133,6 +136,7 @@ def test_nothing_is_computed_twice():
     experiment, state, step, arrays = make(grid_paper.get_config())
     x = jax.ShapeDtypeStruct((500, 2), jnp.float32)
     noise = jax.eval_shape(jax.vmap(experiment.objective.noise), jax.random.split(jax.random.key(0), 500))
+    batch = Batch(x, noise, state.step, state.opt_state)
 
     def flops(function, *args):
         return jax.jit(function).lower(*args).compile().cost_analysis()["flops"]
@@ -155,5 +159,5 @@ def test_nothing_is_computed_twice():
         + sum(product(*layer) for layer in gen[1:])  # through G to its first layer
     )
     assert by_hand == pytest.approx(0.476e9, rel=0.01)
-    assert flops(functools.partial(gradients, experiment.objective), state.params, x, noise) / by_hand <= 1.03
+    assert flops(functools.partial(gradients, experiment.objective), state.params, batch) / by_hand <= 1.03
     assert flops(step, state, arrays) / by_hand <= 1.15  # with the draws and the updates, which are elementwise

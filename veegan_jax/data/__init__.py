@@ -4,11 +4,14 @@ from collections.abc import Callable
 
 from veegan_jax.data.base import Source
 from veegan_jax.data.mixtures import grid, ring, synthetic1200
+from veegan_jax.data.mnist import mnist, stacked_mnist
 from veegan_jax.data.stacked_digits import stacked_digits
 
 SOURCES: dict[str, Callable[..., Source]] = {
     "grid": grid,
+    "mnist": mnist,
     "ring": ring,
     "stacked_digits": stacked_digits,
+    "stacked_mnist": stacked_mnist,
     "synthetic1200": synthetic1200,
 }

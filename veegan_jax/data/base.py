@@ -17,11 +17,12 @@ class Source(NamedTuple):
         sample: `sample(arrays, key) -> x`, one float32 example of `shape` from `train` or `held_out`.
         references: what each metric that applies here compares samples with, `{metric name: reference}`.
         num_eval: how many samples the published protocol scores.
-        published: figures of the field on this data, `{row: {column: text}}`.
+        published: figures of the field on this data, `{row: {column: text}}`; the row's name says whose they are.
         stream: `stream(step, batch_size)`, an iterator of training batches `[B, …]` as they are stored from that step
             on, for data that do not fit in device memory: a function of the step alone, so that a resumed run reads
             what an uninterrupted one would have. Then `train` is None. None where `train` is on the device.
         decode: from examples as they are stored `[…]` to what networks see, float32 of `shape`; `sample` includes it.
+        note: what a reader of any score on these data has to know (that they are a part of a set), or empty.
     """
 
     shape: tuple[int, ...]
@@ -34,3 +35,4 @@ class Source(NamedTuple):
     published: Mapping[str, Mapping[str, str]]
     stream: Callable[[int, int], Iterator[Any]] | None = None
     decode: Callable[[Any], jax.Array] | None = None
+    note: str = ""
