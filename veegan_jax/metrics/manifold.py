@@ -74,9 +74,10 @@ def different_bins(x: np.ndarray, real: np.ndarray) -> float:
     """
     from sklearn.cluster import KMeans
 
-    means = KMeans(min(NUM_BINS, len(real)), n_init=1, random_state=0).fit(real)
+    bins = min(NUM_BINS, len(np.unique(real, axis=0)))
+    means = KMeans(bins, n_init=1, random_state=0).fit(real)
     n, m = len(x), len(real)
-    counts = [np.bincount(cells, minlength=means.n_clusters) for cells in (means.predict(x), means.labels_)]
+    counts = [np.bincount(cells, minlength=bins) for cells in (means.predict(x), means.labels_)]
     pooled = (counts[0] + counts[1]) / (n + m)
     deviation = np.sqrt(pooled * (1 - pooled) * (1 / n + 1 / m))
     return 100 * float(np.mean(np.abs(counts[0] / n - counts[1] / m) > SIGNIFICANT * deviation))
@@ -97,8 +98,9 @@ def birthday_support(x: np.ndarray, real: np.ndarray) -> float:
     from sklearn.neighbors import NearestNeighbors
 
     x, distinct = x[:MOST_COMPARED], np.unique(real[:MOST_COMPARED], axis=0)
-    if len(distinct) == 1:
-        return 1.0
-    nearest, _ = NearestNeighbors(n_neighbors=1).fit(distinct).kneighbors()
-    duplicate = pdist(x) < np.quantile(nearest, DUPLICATE_QUANTILE)
+    radius = np.finfo(np.float64).tiny  # of a single point: equals only
+    if len(distinct) > 1:
+        nearest, _ = NearestNeighbors(n_neighbors=1).fit(distinct).kneighbors()
+        radius = np.quantile(nearest, DUPLICATE_QUANTILE)
+    duplicate = pdist(x) < radius
     return duplicate.size / max(int(duplicate.sum()), 1)
