@@ -174,7 +174,7 @@ def test_digit_modes(digits):
     noise = metric.score(np.random.default_rng(0).uniform(-1, 1, x.shape).astype(np.float32), None)
     assert noise["classifier_fid"] > 5 * score["classifier_fid"]
     assert noise["classifier_kid"] > 5 * score["classifier_kid"]
-    assert noise["precision"] < score["precision"] / 2
+    assert noise["precision"] < score["precision"] - 20
     assert "accuracy on 360 test images" in metric.note
     assert "not Inception's" in metric.note
 
