@@ -132,7 +132,8 @@ def read_arrays(file: Path) -> Mapping[str, np.ndarray]:
         with np.load(file, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
     except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
-        hint = "; images of several sizes have to be a folder of files" if "allow_pickle" in str(error) else ""
+        # numpy's words for an array of arrays: "Object arrays cannot be loaded …", "Python objects in dtype"
+        hint = "; images of several sizes have to be a folder of files" if "bject" in str(error) else ""
         raise ValueError(f"path is {file}; it cannot be read as an array: {error}{hint}") from error
     if "x_train" not in arrays and len(arrays) == 1:
         return {"x_train": next(iter(arrays.values()))}

@@ -70,23 +70,27 @@ def _open(name: str, split: str) -> tuple[Any, str]:
     """The examples of a split, a sequence of dicts that is read by position; and the key of their image."""
     builder = _prepared(name)
     info = builder.info
-    if not info.splits.get(split):
-        raise ValueError(f"path is {TFDS}{name}; it has no split {split!r}, but {', '.join(info.splits) or 'none'}")
+    if split not in info.splits or not info.splits[split].num_examples:
+        raise ValueError(
+            f"path is {TFDS}{name}; it has no examples in a split {split!r}; it has {', '.join(info.splits)}"
+        )
     keys = [key for key, feature in info.features.items() if _is_image(feature)]
     if not keys:
         raise ValueError(f"path is {TFDS}{name}; it has no images among its features: {', '.join(info.features)}")
     try:
         with _quiet():
-            return builder.as_data_source(split), "image" if "image" in keys else keys[0]
+            source = builder.as_data_source(split)
+            source[0]  # the first to be decoded is what the library remarks on
     except NotImplementedError as error:
         raise ValueError(
             f"path is {TFDS}{name}; it is prepared as {info.file_format.value}, which only TensorFlow reads; prepare "
             f"it as array_record: python -m veegan_jax.prepare {name} --data_dir ANOTHER_FOLDER"
         ) from error
+    return source, "image" if "image" in keys else keys[0]
 
 
 def _is_image(feature: Any) -> bool:
-    shape, dtype = getattr(feature, "shape", None), getattr(feature, "dtype", None)
+    shape, dtype = getattr(feature, "shape", None), getattr(feature, "np_dtype", None)
     return dtype == np.uint8 and isinstance(shape, tuple) and len(shape) == 3 and shape[2] in (1, 3)
 
 
