@@ -41,7 +41,13 @@ def cases(nets):
 
 
 def initialised(net, inputs):
-    return net.init(jax.random.key(0), *(i.shape[1:] for i in inputs))
+    """Parameters, compiled in one piece, which is faster."""
+    return jax.jit(lambda key: net.init(key, *(i.shape[1:] for i in inputs)))(jax.random.key(0))
+
+
+def outlined(net, *shapes):
+    """The parameters' shapes alone."""
+    return jax.eval_shape(lambda key: net.init(key, *shapes), jax.random.key(0))
 
 
 @EVERY
@@ -50,8 +56,8 @@ def test_shapes_and_dtypes(name, dtype):
     for net, inputs, expected in cases(small(name, dtype=dtype)):
         params = initialised(net, inputs)
         assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype("float32")}
-        for at in (params, net.freeze(params, *inputs)):
-            output = net.apply(at, *inputs)
+        for at in (params, jax.jit(net.freeze)(params, *inputs)):
+            output = jax.jit(net.apply)(at, *inputs)
             chex.assert_shape(output, expected)
             assert output.dtype == jnp.float32
             chex.assert_tree_all_finite(output)
@@ -60,7 +66,7 @@ def test_shapes_and_dtypes(name, dtype):
 @EVERY
 def test_bfloat16_computes_in_bfloat16(name):
     for exact, low in zip(cases(small(name)), cases(small(name, dtype="bfloat16")), strict=True):
-        outputs = [net.apply(initialised(net, inputs), *inputs) for net, inputs, _ in (exact, low)]
+        outputs = [jax.jit(net.apply)(initialised(net, inputs), *inputs) for net, inputs, _ in (exact, low)]
         difference = jnp.max(jnp.abs(outputs[0] - outputs[1]))
         assert 0 < difference < 0.1 * jnp.max(jnp.abs(outputs[0]))
 
@@ -71,7 +77,8 @@ def test_every_input_and_every_parameter_matters(name):
     for net, inputs, expected in cases(small(name)):
         params = initialised(net, inputs)
         weights = normals(*expected, seed=1)
-        gradients = jax.grad(lambda a, net=net, weights=weights: jnp.sum(net.apply(*a) * weights))((params, *inputs))
+        weighted = lambda a, net=net, weights=weights: jnp.sum(net.apply(*a) * weights)  # noqa: E731
+        gradients = jax.jit(jax.grad(weighted))((params, *inputs))
         for path, leaf in jax.tree_util.tree_leaves_with_path(gradients):
             assert leaf.size == 0 or jnp.any(leaf != 0), path
 
@@ -90,10 +97,11 @@ def test_only_bounded_generators_end_in_a_tanh(name):
 def test_frozen_nets_judge_an_example_apart_from_its_batch(name):
     for net, inputs, _ in cases(small(name)):
         params = initialised(net, inputs)
-        frozen = net.freeze(params, *inputs)
-        whole = net.apply(frozen, *inputs)
-        np.testing.assert_allclose(whole, net.apply(params, *inputs), atol=1e-5, err_msg="of the batch itself")
-        alone = net.apply(frozen, *(i[:1] for i in inputs))
+        apply = jax.jit(net.apply)
+        frozen = jax.jit(net.freeze)(params, *inputs)
+        whole = apply(frozen, *inputs)
+        np.testing.assert_allclose(whole, apply(params, *inputs), atol=1e-5, err_msg="of the batch itself")
+        alone = apply(frozen, *(i[:1] for i in inputs))
         np.testing.assert_allclose(alone, whole[:1], atol=1e-5)
 
 
@@ -116,7 +124,7 @@ def test_gradient_penalty_has_gradients(name):
         return jnp.sum(jax.grad(lambda x: jnp.sum(disc.apply(params, x)))(x) ** 2)
 
     params = initialised(disc, (x,))
-    value, gradients = jax.value_and_grad(penalty)(params)
+    value, gradients = jax.jit(jax.value_and_grad(penalty))(params)
     products = jax.tree.map(jnp.vdot, gradients, params)
     assert value > 0
     for path, product in jax.tree_util.tree_leaves_with_path(products):
@@ -134,7 +142,7 @@ def test_initialisers(init):
 @pytest.mark.parametrize(("shape", "layers"), [((28, 28, 3), 3), ((32, 32, 3), 3), ((64, 64, 3), 4), ((8, 8, 1), 1)])
 def test_dcgan_has_a_layer_for_each_halving(shape, layers):
     nets = small("dcgan", shape=shape, disc_ratio=0.5)
-    params = {"gen": nets.gen.init(jax.random.key(0), (5,), (0,)), "disc": nets.disc.init(jax.random.key(0), shape)}
+    params = {"gen": outlined(nets.gen, (5,), (0,)), "disc": outlined(nets.disc, shape)}
     upwards = [params["gen"][f"ConvTranspose_{i}"]["kernel"].shape for i in range(layers)]
     widths = [4 * 2**i for i in range(layers)]
     inputs = widths[::-1]
@@ -147,18 +155,18 @@ def test_dcgan_has_a_layer_for_each_halving(shape, layers):
 def test_dcgan_normalises_all_but_the_first_layer_of_judges_and_the_last_of_the_generator():
     nets = small("dcgan", shape=(16, 16, 3))
     for params, norms in (
-        (nets.gen.init(jax.random.key(0), (5,), (0,)), 2),
-        (nets.disc.init(jax.random.key(0), (16, 16, 3))["trunk"], 1),
-        (nets.rec(5).init(jax.random.key(0), (16, 16, 3))["trunk"], 1),
+        (outlined(nets.gen, (5,), (0,)), 2),
+        (outlined(nets.disc, (16, 16, 3))["trunk"], 1),
+        (outlined(nets.rec(5), (16, 16, 3))["trunk"], 1),
     ):
         assert sum(key.startswith("BatchNorm") for key in params) == norms
 
 
 def test_dcgan_ends_in_a_linear_layer_without_latents():
     disc = small("dcgan").disc
-    assert set(disc.init(jax.random.key(0), SHAPE)["Mlp_0"]) == {"Dense_0"}
-    assert set(disc.init(jax.random.key(0), (5,), SHAPE)["Mlp_0"]) == {"Dense_0", "Dense_1"}
-    assert set(disc.init(jax.random.key(0), (5,))) == {"Mlp_0"}
+    assert set(outlined(disc, SHAPE)["Mlp_0"]) == {"Dense_0"}
+    assert set(outlined(disc, (5,), SHAPE)["Mlp_0"]) == {"Dense_0", "Dense_1"}
+    assert set(outlined(disc, (5,))) == {"Mlp_0"}
 
 
 @pytest.mark.parametrize(
@@ -196,7 +204,7 @@ def net():
 
 @pytest.fixture
 def params(net):
-    return raised(net.init(jax.random.key(0), (4, 5)))
+    return raised(initialised(net, (X,)))
 
 
 X = normals(8, 4, 5) + jnp.arange(8.0).reshape(8, 1, 1)  # every device's part has another mean
