@@ -42,7 +42,7 @@ def test_every_example_is_tested():
 
 
 def test_they_work_together(tmp_path):
-    given = tiny("lsgan", "fourier", "moons", best_metric="energy")
+    given = tiny("lsgan", "fourier", "moons")
     given.fourier.width = 8
     outcome = train(given, tmp_path)
     assert " energy |" in outcome.table
@@ -51,7 +51,7 @@ def test_they_work_together(tmp_path):
 
 def test_training_improves_the_score(tmp_path):
     """The method, the data and the metric agree on which way is better."""
-    given = tiny("lsgan", "fourier", "moons", best_metric="energy", batch_size=64, num_steps=300, steps_per_call=50)
+    given = tiny("lsgan", "fourier", "moons", batch_size=64, num_steps=300, steps_per_call=50)
     given.eval_every, given.save_every, given.eval_samples = 300, 300, 1000
     given.fourier.width = 32
     experiment = build(given)
@@ -69,7 +69,7 @@ def test_training_improves_the_score(tmp_path):
 
 def test_their_options_are_sections_of_the_config():
     assert base_config().lsgan.margin == 1.0
-    given = tiny("lsgan", "fourier", "moons", best_metric="energy")
+    given = tiny("lsgan", "fourier", "moons")
     given.moons.noise = -1.0
     with pytest.raises(UserError, match=r"config.moons.noise is -1.0; it is a standard deviation"):
         build(given)

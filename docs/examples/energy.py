@@ -18,4 +18,4 @@ def energy(reference: Any) -> Metric:
         pairs = zip(samples.reshape(len(samples), -1).T, real.reshape(len(real), -1).T, strict=True)
         return {"energy": float(np.mean([energy_distance(x, y) for x, y in pairs]))}
 
-    return Metric(score, ("energy",), note="energy: energy distance of coordinates, averaged")
+    return Metric(score, ("energy",), note=lambda: "energy: energy distance of coordinates, averaged")

@@ -1,5 +1,6 @@
 """Scores of images, by a classifier of our own (see `metrics.classifier`, which documents what a reference has)."""
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -23,21 +24,23 @@ def digit_modes(reference: Any) -> Metric:
     Args:
         reference: of single digits, uint8 `[N, 28, 28]`, and `channels`, of samples `[N, 28, 28, channels]`.
     """
-    teacher, channels = classifier(reference), reference.channels
+    teacher, channels = functools.cache(lambda: classifier(reference)), reference.channels
 
     def digits(images: np.ndarray) -> np.ndarray:
         return np.moveaxis(images, -1, 1).reshape(-1, *images.shape[1:3], 1)  # [N·C, H, W, 1]
 
     def score(samples: np.ndarray, real: np.ndarray) -> dict[str, float]:
-        labels, features = teacher(digits(samples))
+        labels, features = teacher()(digits(samples))
         tuples = labels.reshape(-1, channels) @ 10 ** np.arange(channels)
         return {
             "modes": float(len(np.unique(tuples))),
             **histogram_divergences(tuples, 10**channels),
-            **_compared(features, teacher.features(digits(real[: -(-MOST_FEATURES // channels)]))),
+            **_compared(features, teacher().features(digits(real[: -(-MOST_FEATURES // channels)]))),
         }
 
-    note = _note("digits", teacher, len(reference.test_labels), "each channel a digit by itself")
+    def note() -> str:
+        return _note("digits", teacher(), len(reference.test_labels), "each channel a digit by itself")
+
     return Metric(score, ("modes", "kl", "jsd", *FEATURE_COLUMNS), note)
 
 
@@ -47,17 +50,19 @@ def labelled_images(reference: Any) -> Metric:
     Args:
         reference: of images, uint8 `[N, H, W]` or `[N, H, W, C]`, whose classes are equally frequent, or nearly.
     """
-    teacher = classifier(reference)
+    teacher = functools.cache(lambda: classifier(reference))
     num_classes = int(np.max(reference.train_labels)) + 1
 
     def score(samples: np.ndarray, real: np.ndarray) -> dict[str, float]:
-        labels, features = teacher(samples)
+        labels, features = teacher()(samples)
         return {
             **histogram_divergences(labels, num_classes),
-            **_compared(features, teacher.features(real[:MOST_FEATURES])),
+            **_compared(features, teacher().features(real[:MOST_FEATURES])),
         }
 
-    note = _note("classes", teacher, len(reference.test_labels), f"KL and JSD over {num_classes} classes")
+    def note() -> str:
+        return _note("classes", teacher(), len(reference.test_labels), f"KL and JSD over {num_classes} classes")
+
     return Metric(score, ("kl", "jsd", *FEATURE_COLUMNS), note)
 
 

@@ -32,7 +32,7 @@ def manifold(reference: Any) -> Metric:
         f"{NUM_BINS} bins, those filled otherwise than by real data, of which 5 % are by chance; support: by the "
         "birthday paradox, to compare with real data's"
     )
-    return Metric(score, ("precision", "recall", "ndb", "support"), note)
+    return Metric(score, ("precision", "recall", "ndb", "support"), lambda: note)
 
 
 def plane(reference: Any) -> Metric:
