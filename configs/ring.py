@@ -15,7 +15,7 @@ def get_config() -> ConfigDict:
     c.data = "ring"
     c.latent_dim = 8
     c.mlp.disc_hidden = (128, 128)
-    c.veegan.generator_loss = "nonsaturating"
+    c.veegan.adversarial_loss = "nonsaturating"
     c.veegan.reconstruction_weight = 0.1
     c.veegan.reconstructor_std = 0.5
     for player in ("gen", "disc"):

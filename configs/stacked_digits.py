@@ -16,7 +16,7 @@ def get_config() -> ConfigDict:
     c.mlp.gen_hidden = (512, 512)
     c.mlp.rec_hidden = (512, 512)
     c.mlp.disc_hidden = (512, 512)
-    c.veegan.generator_loss = "nonsaturating"
+    c.veegan.adversarial_loss = "nonsaturating"
     c.veegan.reconstruction_weight = 0.1
     c.veegan.reconstructor_std = 0.5
     c.packing = 2

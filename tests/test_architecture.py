@@ -17,13 +17,13 @@ PURE = {
     "errors": set(),
     "state": set(),
     "optim": set(),
-    "step": {"models", "objectives", "state"},
-    "parallel": {"step"},
+    "step": {"objectives", "state"},
+    "parallel": {"models", "step"},
     "config": {"data", "errors", "models", "objectives", "optim"},
     "report": set(),
     "writers": set(),
 }
-EDGE_ONLY = {"absl": {"main"}, "ml_collections": {"main", "config", "build", "train", "commands"}}
+EDGE_ONLY = {"absl": {"main"}, "ml_collections": {"main", "config", "build", "train", "commands", "compare"}}
 
 
 def modules():

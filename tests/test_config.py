@@ -50,7 +50,7 @@ WRONG = [
     ("mlp.activation", "gelu", r"config.mlp.activation is 'gelu'; did you mean 'elu'\?"),
     ("mlp.init", "zeros", "config.mlp.init is 'zeros'; valid: glorot_normal"),
     ("mlp.gen_hidden", (8, 0), r"config.mlp.gen_hidden is \(8, 0\); it must be a tuple of positive integers"),
-    ("veegan.generator_loss", "wgan", "config.veegan.generator_loss is 'wgan'"),
+    ("veegan.adversarial_loss", "wgan", "config.veegan.adversarial_loss is 'wgan'"),
     ("veegan.reconstructor_std", -1.0, "config.veegan.reconstructor_std is -1.0; it is a standard deviation"),
     ("veegan.reconstruction_weight", -1.0, "config.veegan.reconstruction_weight is -1.0"),
     ("ring.std", 0.0, "config.ring.std is 0.0"),

@@ -8,7 +8,7 @@ import pytest
 from tests.helpers import tiny
 from veegan_jax.build import build, initial_state
 from veegan_jax.evaluate import as_row, mean_and_error, measure, measure_real, table
-from veegan_jax.generate import Sampler, trained
+from veegan_jax.generate import Sampler
 
 
 def test_mean_and_standard_error_by_hand():
@@ -27,14 +27,14 @@ def experiment():
 
 def test_table_has_real_data_and_published_rows(experiment):
     sampler = Sampler(experiment)
-    params = trained(initial_state(experiment), 0)
+    params = sampler.trained(initial_state(experiment), 0)
     scores, samples = measure(experiment, sampler, params)
     assert samples.shape == (2500, 2)
     assert set(scores) == set(experiment.columns)
     real = measure_real(experiment, sampler)
     assert real["modes"] == 25
     assert real["prior_gap"] < 0.01
-    markdown = table(experiment, 0, [scores, scores], real)
+    markdown = table(experiment, {"veegan, step 0": [scores, scores]}, real)
     assert "| veegan, step 0" in markdown
     assert "| real data" in markdown
     assert "| veegan (paper) |" in markdown
@@ -44,6 +44,6 @@ def test_table_has_real_data_and_published_rows(experiment):
 
 def test_reconstruction_of_an_untrained_model_is_near_that_of_knowing_nothing(experiment):
     sampler = Sampler(experiment)
-    scores, _ = measure(experiment, sampler, trained(initial_state(experiment), 0))
+    scores, _ = measure(experiment, sampler, sampler.trained(initial_state(experiment), 0))
     assert 0.8 < scores["reconstruction"] < 2
     assert np.isfinite(scores["prior_gap"])

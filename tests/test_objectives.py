@@ -14,21 +14,21 @@ import pytest
 
 from tests.helpers import COMBINATIONS, tiny
 from veegan_jax.build import build
-from veegan_jax.objectives import OBJECTIVES
-from veegan_jax.step import gradients, make_init, make_step
+from veegan_jax.objectives.base import Batch
+from veegan_jax.step import gradients, make_init, make_step, resident
 
 GOLDENS = Path(__file__).parent / "goldens.json"
 every_combination = pytest.mark.parametrize(("objective", "model", "data"), COMBINATIONS)
 
 
 def one_batch(experiment, n=6):
-    """Parameters of seed 0, and data and noise of `n` examples."""
+    """Parameters of seed 0, and a batch of `n` examples, of the step 0."""
 
     @jax.jit
     def draw(arrays, keys):
         x = jax.vmap(lambda key: experiment.source.sample(arrays, key))(keys)
-        state = make_init(experiment.nets, experiment.objective, experiment.optimizers, ema=False)(0)
-        return state.params, x, jax.vmap(experiment.objective.noise)(keys)
+        state = make_init(experiment.objective, experiment.optimizers, ema=False)(0)
+        return state.params, Batch(x, jax.vmap(experiment.objective.noise)(keys), state.step, state.opt_state)
 
     return draw(jnp.asarray(experiment.source.train), jax.random.split(jax.random.key(1), n))
 
@@ -40,13 +40,13 @@ def compiled_gradients(experiment):
 @every_combination
 def test_shapes(objective, model, data):
     experiment = build(tiny(objective, model, data))
-    params, x, noise = one_batch(experiment)
-    chex.assert_shape(x, (6, *experiment.source.shape))
-    x_g = jax.eval_shape(experiment.objective.generate, params, noise)
+    params, batch = one_batch(experiment)
+    chex.assert_shape(batch.x, (6, *experiment.source.shape))
+    x_g = jax.eval_shape(experiment.objective.generate, params, batch.noise)
     chex.assert_shape(x_g, (6, *experiment.source.shape))
     if experiment.objective.encode:
-        chex.assert_shape(jax.eval_shape(experiment.objective.encode, params, x), (6, 3))
-    losses, metrics = jax.eval_shape(experiment.objective.losses, params, x, noise)
+        chex.assert_shape(jax.eval_shape(experiment.objective.encode, params, batch.x), (6, 3))
+    losses, metrics = jax.eval_shape(experiment.objective.losses, params, batch)
     assert set(losses) == set(experiment.objective.players) == {"disc", "gen"}
     chex.assert_shape(list(losses.values()) + list(metrics.values()), ())
     chex.assert_type(list(losses.values()) + list(metrics.values()), jnp.float32)
@@ -65,12 +65,12 @@ def test_gradients_are_finite_and_reach_every_net(objective, model, data):
 def test_each_net_is_moved_by_its_own_player_alone(objective, model, data):
     experiment = build(tiny(objective, model, data))
     method = experiment.objective
-    params, x, noise = one_batch(experiment)
-    grads, _ = compiled_gradients(experiment)(params, x, noise)
+    params, batch = one_batch(experiment)
+    grads, _ = compiled_gradients(experiment)(params, batch)
     owner = {net: player for player, nets in method.players.items() for net in nets}
     assert set(owner) == set(params)
     for player in method.players:
-        alone = jax.jit(jax.grad(lambda params, player=player: method.losses(params, x, noise)[0][player]))(params)
+        alone = jax.jit(jax.grad(lambda params, player=player: method.losses(params, batch)[0][player]))(params)
         for net in params:
             if owner[net] == player:
                 chex.assert_trees_all_close(grads[net], alone[net], rtol=1e-4, atol=1e-6)
@@ -79,18 +79,18 @@ def test_each_net_is_moved_by_its_own_player_alone(objective, model, data):
 def test_reconstructor_follows_the_reconstruction_alone():
     """VEEGAN, Algorithm 1: ∇θ is that of mean d, and neither D nor real data move F."""
     experiment = build(tiny())
-    params, x, noise = one_batch(experiment)
+    params, batch = one_batch(experiment)
     compiled = compiled_gradients(experiment)
-    grads, _ = compiled(params, x, noise)
-    other_x = x + 1
+    grads, _ = compiled(params, batch)
+    other = batch._replace(x=batch.x + 1)
     other_disc = jax.tree.map(lambda leaf: leaf + 0.3, params["disc"])
-    moved, _ = compiled({**params, "disc": other_disc}, other_x, noise)
+    moved, _ = compiled({**params, "disc": other_disc}, other)
     chex.assert_trees_all_close(grads["rec"], moved["rec"], rtol=1e-5, atol=1e-7)
 
     def d(rec):
-        x_g = experiment.objective.generate(params, noise)
-        mean = experiment.nets["rec"].apply(rec, x_g)
-        return 0.5 * jnp.mean(jnp.sum((noise["z"] - mean) ** 2, axis=-1))
+        x_g = experiment.objective.generate(params, batch.noise)
+        mean = experiment.objective.nets["rec"].apply(rec, x_g)
+        return 0.5 * jnp.mean(jnp.sum((batch.noise["z"] - mean) ** 2, axis=-1))
 
     chex.assert_trees_all_close(grads["rec"], jax.jit(jax.grad(d))(params["rec"]), rtol=1e-4, atol=1e-6)
 
@@ -98,8 +98,9 @@ def test_reconstructor_follows_the_reconstruction_alone():
 def test_veegan_losses_by_hand():
     """Linear nets and one example, so that every term can be written down."""
     experiment = build(tiny("veegan"))
-    nets = experiment.nets
-    params, x, noise = one_batch(experiment, 1)
+    nets = experiment.objective.nets
+    params, batch = one_batch(experiment, 1)
+    x, noise = batch.x, batch.noise
     z, eps, xi = noise["z"], noise["eps"], noise["xi"]
     x_g = nets["gen"].apply(params["gen"], z, eps)
     mean_g = nets["rec"].apply(params["rec"], x_g)
@@ -107,18 +108,19 @@ def test_veegan_losses_by_hand():
     logit_g = float(nets["disc"].apply(params["disc"], z, x_g)[0])
     logit_r = float(nets["disc"].apply(params["disc"], z_g, x)[0])
     d = 0.5 * float(np.sum((np.asarray(z) - np.asarray(mean_g)) ** 2)) + 1.5 * np.log(2 * np.pi)
-    losses, metrics = experiment.objective.losses(params, x, noise)
+    losses, metrics = experiment.objective.losses(params, batch)
     np.testing.assert_allclose(losses["gen"], logit_g + d, rtol=1e-5)
     np.testing.assert_allclose(losses["disc"], np.log1p(np.exp(-logit_g)) + np.log1p(np.exp(logit_r)), rtol=1e-5)
     np.testing.assert_allclose(metrics["d"], d, rtol=1e-5)
 
     def gen_loss(**options):
-        other = OBJECTIVES["veegan"](nets, shape=(2,), latent_dim=3, noise_dim=2, **options)
-        return float(other.losses(params, x, noise)[0]["gen"])
+        config = tiny("veegan")
+        config.veegan.update(options)
+        return float(build(config).objective.losses(params, batch)[0]["gen"])
 
     np.testing.assert_allclose(gen_loss(reconstruction_weight=0.5), logit_g + 0.5 * d, rtol=1e-5)
     np.testing.assert_allclose(gen_loss(reconstruction_reduction="mean"), logit_g + d / 3, rtol=1e-5)
-    np.testing.assert_allclose(gen_loss(generator_loss="nonsaturating"), np.log1p(np.exp(logit_g)) + d, rtol=1e-5)
+    np.testing.assert_allclose(gen_loss(adversarial_loss="nonsaturating"), np.log1p(np.exp(logit_g)) + d, rtol=1e-5)
     np.testing.assert_allclose(gen_loss(real_pair_weight=-0.5), logit_g + d - 0.5 * logit_r, rtol=1e-4)
 
 
@@ -127,9 +129,9 @@ def test_deterministic_reconstructor_ignores_its_noise():
         config = tiny()
         config.veegan.reconstructor_std = std
         experiment = build(config)
-        params, x, noise = one_batch(experiment)
-        scaled = {**noise, "xi": xi_scale * noise["xi"]}
-        return experiment.objective.losses(params, x, scaled)[0]["disc"]
+        params, batch = one_batch(experiment)
+        scaled = {**batch.noise, "xi": xi_scale * batch.noise["xi"]}
+        return experiment.objective.losses(params, batch._replace(noise=scaled))[0]["disc"]
 
     assert real_logit(0.0, 1.0) == real_logit(0.0, 5.0)
     assert real_logit(1.0, 1.0) != real_logit(1.0, 5.0)
@@ -140,8 +142,12 @@ def test_one_step_golden(objective, model, data):
     """One plain-gradient step from seed 0. SGD, since Adam hides a wrong scale of the gradient."""
     experiment = build(tiny(objective, model, data))
     optimizers = dict.fromkeys(experiment.objective.players, optax.sgd(0.1))
-    state = jax.jit(make_init(experiment.nets, experiment.objective, optimizers, ema=True))(0)
-    step = make_step(experiment.objective, experiment.source.sample, optimizers, batch_size=8, ema_half_life=8.0)
+    if experiment.config.unroll:  # it looks ahead by the updates of the optimizer that it was built with
+        optimizers["disc"] = experiment.optimizers["disc"]
+    state = jax.jit(make_init(experiment.objective, optimizers, ema=True))(0)
+    step = make_step(
+        experiment.objective, resident(experiment.source.sample), optimizers, batch_size=8, ema_half_life=8.0
+    )
     after, scalars = jax.jit(step)(state, jnp.asarray(experiment.source.train))
     found = {name: float(value) for name, value in scalars.items()}
     for kind in ("params", "ema"):

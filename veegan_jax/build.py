@@ -1,6 +1,6 @@
 """From a config to the parts it names: the one place where fields become keyword arguments."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -8,16 +8,18 @@ import numpy as np
 import optax
 from ml_collections import ConfigDict
 
-from veegan_jax import parallel
+from veegan_jax import parallel, step
 from veegan_jax.config import REGISTRIES, suggestion, validate
 from veegan_jax.data.base import Source
 from veegan_jax.errors import UserError
 from veegan_jax.metrics import METRICS, Metric
-from veegan_jax.models.network import Network, packed
+from veegan_jax.models.network import AXIS, STATISTICS, Nets, packed, spectrally_normalised
 from veegan_jax.objectives.base import Objective
+from veegan_jax.objectives.critic import Penalty, penalty
+from veegan_jax.objectives.unrolled import unrolled
 from veegan_jax.optim import adam
 from veegan_jax.state import TrainState
-from veegan_jax.step import Step, fuse, make_init, make_step
+from veegan_jax.step import Step
 
 # Scores of the reconstructor, which every objective that has one gets on every source of data.
 LATENT_COLUMNS = ("reconstruction", "prior_gap")
@@ -28,7 +30,6 @@ class Experiment(NamedTuple):
 
     config: ConfigDict
     source: Source
-    nets: Mapping[str, Network]
     objective: Objective
     optimizers: Mapping[str, optax.GradientTransformation]
     metrics: tuple[Metric, ...]
@@ -48,31 +49,57 @@ def build(config: ConfigDict) -> Experiment:
     """
     validate(config)
     source: Source = _entry(config, "data")
-    sizes = {"shape": source.shape, "latent_dim": config.latent_dim}
-    nets = _entry(config, "model", **sizes, bounded=source.bounded, dtype=config.dtype)
-    nets["disc"] = packed(nets["disc"], config.packing)
-    objective: Objective = _entry(config, "objective", nets, **sizes, noise_dim=config.noise_dim)
-    optimizers = {player: _optimizer(config, player) for player in objective.players}
+    optimizers = {player: _optimizer(config, player) for player in config.optim}
+    objective = _objective(config, source, optimizers["disc"])
     metrics = tuple(METRICS[name](reference) for name, reference in source.references.items())
     columns = tuple(c for metric in metrics for c in metric.columns) + (LATENT_COLUMNS if objective.encode else ())
     if config.best_metric not in columns:
         raise UserError(f"config.best_metric is {config.best_metric!r}; {suggestion(config.best_metric, columns)}")
-    return Experiment(config, source, nets, objective, optimizers, metrics, columns)
+    return Experiment(config, source, objective, optimizers, metrics, columns)
+
+
+def _objective(config: ConfigDict, source: Source, optimizer: optax.GradientTransformation) -> Objective:
+    """The objective, its discriminator normalised and packed, and unrolled, as the config says."""
+    nets: Nets = _entry(config, "model", shape=source.shape, bounded=source.bounded, dtype=config.dtype)
+    disc = spectrally_normalised(nets.disc) if config.spectral_norm else nets.disc
+    nets = nets._replace(disc=packed(disc, config.packing))
+    sizes = {"shape": source.shape, "latent_dim": config.latent_dim, "noise_dim": config.noise_dim}
+    penalties: Penalty = _call(penalty, "penalty", **config.penalty)
+    objective: Objective = _entry(config, "objective", nets, **sizes, penalty=penalties)
+    if penalties.r1 or penalties.r2:
+        _check_no_statistics(config, objective)
+    return unrolled(objective, optimizer, config.unroll) if config.unroll else objective
+
+
+def _check_no_statistics(config: ConfigDict, objective: Objective) -> None:
+    disc, shapes = objective.nets["disc"], objective.inputs["disc"]
+    inputs = [jax.ShapeDtypeStruct((config.packing, *shape), np.float32) for shape in shapes]
+    params = jax.eval_shape(lambda: disc.init(jax.random.key(0), *shapes))
+    if STATISTICS in jax.eval_shape(disc.freeze, params, *inputs):
+        raise UserError(
+            f"config.penalty.r1 is {config.penalty.r1} and r2 {config.penalty.r2}, but the discriminator of "
+            f"config.model {config.model!r} has batch normalisation, so that no example has a gradient of its own; "
+            f"switch that off (config.{config.model}.disc_norm='none'), or the penalties"
+        )
 
 
 def _entry(config: ConfigDict, field: str, *args: Any, **sizes: Any) -> Any:
     name = config[field]
+    return _call(REGISTRIES[field][name], name, *args, **sizes, **config[name])
+
+
+def _call(function: Callable[..., Any], section: str, *args: Any, **options: Any) -> Any:
+    """Calls what a section's fields are the options of, and says of which section an error is."""
     try:
-        return REGISTRIES[field][name](*args, **sizes, **config[name])
+        return function(*args, **options)
     except ValueError as error:
-        raise UserError(f"config.{name}.{error}") from error
+        raise UserError(f"config.{section}.{error}") from error
 
 
 def _optimizer(config: ConfigDict, player: str) -> optax.GradientTransformation:
-    try:
-        return adam(num_steps=config.num_steps, **config.optim[player])
-    except ValueError as error:
-        raise UserError(f"config.optim.{player}.{error}") from error
+    sizes = {"num_steps": config.num_steps, "differentiable": player == "disc" and config.unroll > 0}
+    optimizer: optax.GradientTransformation = _call(adam, f"optim.{player}", **sizes, **config.optim[player])
+    return optimizer
 
 
 def select_devices(config: ConfigDict) -> list[jax.Device]:
@@ -98,22 +125,23 @@ def select_devices(config: ConfigDict) -> list[jax.Device]:
 def initial_state(experiment: Experiment) -> TrainState:
     """The replicas before the first step, on the default device, each leaf `[S, …]`."""
     config = experiment.config
-    init = make_init(experiment.nets, experiment.objective, experiment.optimizers, ema=config.ema_half_life > 0)
+    init = step.make_init(experiment.objective, experiment.optimizers, ema=config.ema_half_life > 0)
     seeds = np.arange(config.seed, config.seed + config.num_seeds).astype(np.uint32)
     return jax.jit(lambda seeds: jax.lax.map(init, seeds))(seeds)  # seeds as an argument: one program for all
 
 
 def fused_step(experiment: Experiment, devices: list[jax.Device], num_steps: int) -> Step:
     """`num_steps` steps of all replicas on all devices, in one compiled call."""
-    config = experiment.config
-    step = make_step(
+    config, source = experiment.config, experiment.source
+    one = step.make_step(
         experiment.objective,
-        experiment.source.sample,
+        step.streamed(source.decode) if source.stream and source.decode else step.resident(source.sample),
         experiment.optimizers,
         batch_size=config.batch_size,
         ema_half_life=config.ema_half_life,
-        axis=parallel.AXIS,
+        turns=step.turns(config.update_order, config.disc_updates, config.gen_updates),
+        axis=AXIS,
         shards=len(devices),
     )
-    replicas = parallel.over_seeds(fuse(step, num_steps), config.seed_mapping)
-    return parallel.over_devices(replicas, devices, config.parallel)
+    replicas = parallel.over_seeds(step.fuse(one, num_steps), config.seed_mapping)
+    return parallel.over_devices(replicas, devices, config.parallel, split=source.stream is not None)

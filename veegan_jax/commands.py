@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 
 from veegan_jax import evaluate, report
 from veegan_jax.build import build
+from veegan_jax.compare import compare
 from veegan_jax.config import differences, effective, from_effective
 from veegan_jax.errors import UserError
 from veegan_jax.generate import Run, load_with
@@ -35,10 +36,17 @@ class Options(NamedTuple):
 
 
 def run_training(options: Options) -> str | None:
-    """Trains, and prints the table; returns the signal that stopped it, if one did."""
-    outcome = train(options.config or from_effective(stored_config(options.workdir)), options.workdir)
+    """Trains one run, or those of a comparison, and prints the table; returns the signal that stopped it, if any."""
+    config = options.config or from_effective(stored_config(options.workdir))
+    if config.compare:
+        outcome, left = compare(config, options.workdir), "results.md, results.json, and a folder for each row"
+    else:
+        outcome, left = (
+            train(config, options.workdir),
+            "results.md, results.json, metrics.jsonl, tensorboard/, pictures/",
+        )
     if outcome.table:
-        print(f"{outcome.table}\n\n{options.workdir}: results.md, results.json, metrics.jsonl, tensorboard/, pictures/")
+        print(f"{outcome.table}\n\n{options.workdir}: {left}")
     return outcome.stopped_by
 
 
@@ -47,7 +55,7 @@ def run_evaluation(options: Options) -> None:
     run = _load(options)
     measured = [evaluate.measure(run.experiment, run.sampler, params)[0] for params in run.replicas]
     ceiling = evaluate.measure_real(run.experiment, run.sampler)
-    table = evaluate.table(run.experiment, run.step, measured, ceiling)
+    table = evaluate.table(run.experiment, {f"{run.config.objective}, step {run.step:,}": measured}, ceiling)
     evaluate.save_results(options.workdir / f"evaluation_step{run.step}", run.step, measured, ceiling, table)
     print(table)
 

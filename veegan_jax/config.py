@@ -13,6 +13,7 @@ from veegan_jax.data import SOURCES
 from veegan_jax.errors import UserError
 from veegan_jax.models import MODELS
 from veegan_jax.objectives import OBJECTIVES
+from veegan_jax.objectives.critic import penalty
 from veegan_jax.optim import adam
 
 # The field that chooses an entry of each registry. An entry's own options are a section by the entry's name.
@@ -26,6 +27,7 @@ CHOICES = {
     "dtype": ("float32", "bfloat16"),
     "parallel": ("pmap", "shard_map"),
     "seed_mapping": ("auto", "map", "vmap"),
+    "update_order": ("simultaneous", "alternating"),
 }
 # The smallest allowed values.
 MINIMA = {
@@ -33,6 +35,9 @@ MINIMA = {
     "num_seeds": 1,
     "num_steps": 1,
     "batch_size": 1,
+    "disc_updates": 1,
+    "gen_updates": 1,
+    "unroll": 0,
     "packing": 1,
     "latent_dim": 1,
     "noise_dim": 0,
@@ -52,6 +57,16 @@ MAX_SEED = 2**32 - 1
 def base_config() -> ConfigDict:
     """The defaults, which every file in `configs/` starts from. Locked: a misspelt field is an error."""
     c = ConfigDict()
+    _method(c)
+    _run(c)
+    for registry in REGISTRIES.values():
+        for name, entry in registry.items():
+            c[name] = ConfigDict(options(entry))
+    return c.lock()
+
+
+def _method(c: ConfigDict) -> None:
+    """The fields that say what is learned, from what, by what."""
     # What to train. Options of each are in the section of that name: `c.veegan`, `c.ring`, `c.mlp`, …
     c.objective = "veegan"
     c.data = "ring"
@@ -61,9 +76,27 @@ def base_config() -> ConfigDict:
     c.noise_dim = 0
     # How many examples of one class the discriminator judges at once (PacGAN); 1 is the usual GAN.
     c.packing = 1
+    # Whether every kernel of the discriminator is divided by its largest singular value (spectral normalisation).
+    c.spectral_norm = False
+    # Gradient penalties of the discriminator: r1, r2 (0 for none), and their schedule.
+    c.penalty = ConfigDict(options(penalty))
+    # How many updates of the discriminator the generator's loss looks ahead (unrolled GAN; the paper's has 5).
+    c.unroll = 0
+    # Updates per step of the discriminator and of the generator: all from one point ('simultaneous', the paper's), or
+    # the discriminator's and then the generator's ('alternating').
+    c.update_order = "simultaneous"
+    c.disc_updates = 1
+    c.gen_updates = 1
+    # Adam for each player: learning_rate, b1, b2, eps, schedule.
+    c.optim = ConfigDict({"gen": options(adam), "disc": options(adam)})
+    # Half-life, in examples, of the moving average of the generator's (and reconstructor's) parameters; 0 for none.
+    c.ema_half_life = 0.0
     # What networks compute in, 'float32' or 'bfloat16'; parameters are always float32.
     c.dtype = "float32"
 
+
+def _run(c: ConfigDict) -> None:
+    """The fields that say how much, where, and what is kept of it."""
     # The replica's seed. With num_seeds = n, seeds seed, seed + 1, … are trained at once and metrics are mean ± s.e.
     c.seed = 0
     c.num_seeds = 1
@@ -73,13 +106,9 @@ def base_config() -> ConfigDict:
     c.devices = 0
     c.parallel = "pmap"
 
-    # Updates of every player, and examples per update over all devices.
+    # Steps, and examples per step over all devices.
     c.num_steps = 10_000
     c.batch_size = 128
-    # Adam for each player: learning_rate, b1, b2, eps, schedule.
-    c.optim = ConfigDict({"gen": options(adam), "disc": options(adam)})
-    # Half-life, in examples, of the moving average of the generator's (and reconstructor's) parameters; 0 for none.
-    c.ema_half_life = 0.0
 
     # Steps compiled into one call; the host looks at the run between calls.
     c.steps_per_call = 50
@@ -93,11 +122,9 @@ def base_config() -> ConfigDict:
     c.keep_latest = 2
     c.keep_best = 1
     c.best_metric = "kl"
-
-    for registry in REGISTRIES.values():
-        for name, entry in registry.items():
-            c[name] = ConfigDict(options(entry))
-    return c.lock()
+    # A comparison: the rows of one table, each a run with the fields in which it departs from this config, as
+    # {"pacgan": {"objective": "gan", "packing": 2}}; empty for a single run.
+    c.compare = ConfigDict()
 
 
 def options(entry: Callable[..., Any]) -> dict[str, Any]:
@@ -156,7 +183,7 @@ def suggestion(given: str, valid: typing.Iterable[str]) -> str:
 def effective(config: ConfigDict) -> dict[str, Any]:
     """The fields that this run depends on, as plain JSON: the sections of entries not chosen are left out."""
     chosen = {config[field] for field in REGISTRIES}
-    unused = {name for registry in REGISTRIES.values() for name in registry} - chosen
+    unused = {"compare", *(name for registry in REGISTRIES.values() for name in registry)} - chosen
     plain: dict[str, Any] = json.loads(config.to_json())
     return {name: value for name, value in plain.items() if name not in unused}
 
@@ -202,6 +229,30 @@ def _section(config: ConfigDict, path: str) -> ConfigDict:
     for name in path.split(".") if path else []:
         config = config[name]
     return config
+
+
+def comparison(config: ConfigDict) -> dict[str, ConfigDict]:
+    """The config of each row of a comparison; none for a single run.
+
+    Raises:
+        UserError: naming the row and the field that is wrong.
+    """
+    rows = {}
+    for name, changes in config.compare.items():
+        row = config.copy_and_resolve_references()
+        with row.unlocked():
+            row.compare = ConfigDict()
+        known = {*field_names(row)}
+        for path, value in _leaves(changes.to_dict()):
+            if path not in known:
+                raise UserError(f"config.compare.{name}: {path} is no field; {suggestion(path, known)}")
+            section, _, field = path.rpartition(".")
+            try:
+                _section(row, section)[field] = value
+            except TypeError as error:
+                raise UserError(f"config.compare.{name}: {path} is {value!r}: {error}") from error
+        rows[name] = row
+    return rows
 
 
 def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -15,7 +15,7 @@ from veegan_jax.objectives.base import Params
 
 Scores = dict[str, float]
 # The seeds of what is drawn to measure: model and real data, the same at every step, and apart from one another.
-MODEL_SEED, REAL_SEED, PRIOR_SEED = 1, 2, 3
+MODEL_SEED, REAL_SEED, PRIOR_SEED, REFERENCE_SEED = 1, 2, 3, 5
 
 HEADINGS = {
     "high_quality": "high quality %",
@@ -32,7 +32,7 @@ def measure(experiment: Experiment, sampler: Sampler, params: Params) -> tuple[S
     """All scores of one replica, and the samples `[N, …]` that were scored."""
     n = experiment.num_eval
     z, x = sampler.generate(params, n, MODEL_SEED)
-    scores = _score(experiment, x)
+    scores = _score(experiment, x, sampler.real(n, REFERENCE_SEED))
     if experiment.objective.encode:
         error = reconstruction_error(z, sampler.encode(params, x))
         gap = prior_gap(sampler.encode(params, sampler.real(n, REAL_SEED)))
@@ -43,15 +43,15 @@ def measure(experiment: Experiment, sampler: Sampler, params: Params) -> tuple[S
 def measure_real(experiment: Experiment, sampler: Sampler) -> Scores:
     """The ceiling: the same scores of as many held-out real samples, and of latents of the prior itself."""
     n = experiment.num_eval
-    scores = _score(experiment, sampler.real(n, REAL_SEED))
+    scores = _score(experiment, sampler.real(n, REAL_SEED), sampler.real(n, REFERENCE_SEED))
     if experiment.objective.encode:
         z = np.random.default_rng(PRIOR_SEED).standard_normal((n, experiment.config.latent_dim))
         scores["prior_gap"] = prior_gap(z)
     return scores
 
 
-def _score(experiment: Experiment, x: np.ndarray) -> Scores:
-    return {name: value for metric in experiment.metrics for name, value in metric.score(x).items()}
+def _score(experiment: Experiment, x: np.ndarray, real: np.ndarray) -> Scores:
+    return {name: value for metric in experiment.metrics for name, value in metric.score(x, real).items()}
 
 
 def mean_and_error(replicas: Sequence[Scores]) -> tuple[Scores, Scores]:
@@ -69,25 +69,29 @@ def as_row(replicas: Sequence[Scores]) -> Scores:
     return {**mean, **({f"{name}/se": value for name, value in error.items()} if len(replicas) > 1 else {})}
 
 
-def table(experiment: Experiment, step: int, replicas: Sequence[Scores], real: Scores) -> str:
-    """The scores, the real-data row and the published figures, as Markdown."""
-    config = experiment.config
-    mean, error = mean_and_error(replicas)
-    model = {name: _number(mean[name]) + (f" ± {_number(error[name])}" if len(replicas) > 1 else "") for name in mean}
-    rows = {
-        f"{config.objective}, step {step:,}": model,
-        "real data": {name: _number(value) for name, value in real.items()},
+def table(experiment: Experiment, rows: Mapping[str, Sequence[Scores]], real: Scores) -> str:
+    """The scores, the real-data row and the published figures, as Markdown.
+
+    Args:
+        experiment: what the rows have in common: data, samples, seeds.
+        rows: the scores of each row's replicas; none for one that has diverged.
+        real: what real data score.
+    """
+    config, measured = experiment.config, [real, *(replica for replicas in rows.values() for replica in replicas)]
+    columns = [c for c in (*experiment.columns, *LATENT_COLUMNS) if any(c in scores for scores in measured)]
+    columns = list(dict.fromkeys(columns))
+    shown = {
+        **{name: _row(replicas) for name, replicas in rows.items()},
+        "real data": _row([real]),
         **experiment.source.published,
     }
-    body = [[name, *(row.get(column, "–") for column in experiment.columns)] for name, row in rows.items()]
-    headings = [config.data, *(HEADINGS.get(column, column) for column in experiment.columns)]
-    seeds = (
-        f"seeds {config.seed} to {config.seed + len(replicas) - 1}, mean ± standard error" if len(replicas) > 1 else ""
-    )
+    body = [[name, *(row.get(column, "–") for column in columns)] for name, row in shown.items()]
+    headings = [config.data, *(HEADINGS.get(column, column) for column in columns)]
+    seeds = f"seeds {config.seed} to {config.seed + config.num_seeds - 1}, mean ± standard error"
     notes = [
         f"{experiment.num_eval:,} samples a row",
         "generator: moving average of its parameters" if config.ema_half_life else "",
-        seeds or f"seed {config.seed}",
+        seeds if config.num_seeds > 1 else f"seed {config.seed}",
         experiment.source.note,
         *(metric.note for metric in experiment.metrics),
     ]
@@ -95,6 +99,13 @@ def table(experiment: Experiment, step: int, replicas: Sequence[Scores], real: S
         body, headings, tablefmt="github", disable_numparse=True, colalign=["left", *["right"] * (len(headings) - 1)]
     )
     return f"{lines}\n\n" + "; ".join(filter(None, notes)) + "."
+
+
+def _row(replicas: Sequence[Scores]) -> dict[str, str]:
+    if not replicas:
+        return {}
+    mean, error = mean_and_error(replicas)
+    return {name: _number(mean[name]) + (f" ± {_number(error[name])}" if len(replicas) > 1 else "") for name in mean}
 
 
 def save_results(stem: Path, step: int, replicas: Sequence[Scores], real: Scores, markdown: str) -> None:

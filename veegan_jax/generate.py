@@ -1,5 +1,6 @@
 """Samples, encodings and reconstructions of a trained model."""
 
+import functools
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,13 +12,15 @@ from veegan_jax.build import Experiment, build, initial_state
 from veegan_jax.checkpoint import Checkpoints, from_host
 from veegan_jax.config import from_effective
 from veegan_jax.errors import UserError
-from veegan_jax.objectives.base import Params
+from veegan_jax.objectives.base import Noise, Params, frozen
 from veegan_jax.state import TrainState
 from veegan_jax.workdir import stored_config
 
 # Examples computed at a time. Always so many, and example i depends on (seed, i) alone: the first m of n samples are,
 # to the bit, the m samples.
 CHUNK = 512
+# Of the draws by whose statistics batch normalisation is frozen.
+CALIBRATION_SEED = 4
 
 
 class Sampler:
@@ -30,7 +33,26 @@ class Sampler:
         self._noise = jax.jit(lambda key, index: jax.vmap(objective.noise)(_fold(key, index)))
         self._generate = jax.jit(objective.generate)
         self._encode = jax.jit(objective.encode) if objective.encode else None
+        self._source = experiment.source
+        self._freeze = jax.jit(functools.partial(frozen, objective))
         self._real = jax.jit(lambda arrays, key, index: jax.vmap(lambda k: sample(arrays, k))(_fold(key, index)))
+
+    def trained(self, state: TrainState, replica: int) -> Params:
+        """One replica's parameters for inference: averaged ones in the place of raw ones, batch normalisation frozen.
+
+        Its statistics are those of `CHUNK` training examples and as many latents, always the same.
+        """
+        params = jax.tree.map(lambda leaf: leaf[replica], {**state.params, **state.ema})
+        return self._freeze(params, *self._calibration)
+
+    @functools.cached_property
+    def _calibration(self) -> tuple[jax.Array, Noise]:
+        source, key, index = self._source, jax.random.key(CALIBRATION_SEED), jnp.arange(CHUNK)
+        if source.stream and source.decode:
+            x = jax.vmap(source.decode)(jnp.asarray(next(source.stream(0, CHUNK))))
+        else:
+            x = self._real(jax.tree.map(jnp.asarray, source.train), key, index)
+        return x, self._noise(key, index)
 
     def generate(self, params: Params, n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
         """`n` latents `[n, K]` of the prior, and what the generator makes of them `[n, …]`."""
@@ -59,11 +81,6 @@ class Sampler:
     def real(self, n: int, seed: int) -> np.ndarray:
         """`n` examples `[n, …]` of the data held out of training."""
         return _in_chunks(lambda index: self._real(self._held_out, jax.random.key(seed), index), np.arange(n))
-
-
-def trained(state: TrainState, replica: int) -> Params:
-    """One replica's parameters, averaged ones in the place of raw ones."""
-    return jax.tree.map(lambda leaf: leaf[replica], {**state.params, **state.ema})
 
 
 def _fold(key: jax.Array, index: jax.Array) -> jax.Array:
@@ -96,8 +113,8 @@ class Run:
         self.config = experiment.config
         self.step = step
         self.experiment = experiment
-        self.replicas = [trained(state, replica) for replica in range(experiment.config.num_seeds)]
         self.sampler = Sampler(experiment)
+        self.replicas = [self.sampler.trained(state, replica) for replica in range(experiment.config.num_seeds)]
 
     def sample(self, n: int, seed: int = 0) -> np.ndarray:
         """Draws `n` examples, float32 `[n, …]`; the first m of them are those of `sample(m, seed)`."""

@@ -8,6 +8,7 @@ import optax
 def adam(
     *,
     num_steps: int,
+    differentiable: bool,
     learning_rate: float = 1e-3,
     b1: float = 0.5,
     b2: float = 0.999,
@@ -18,6 +19,7 @@ def adam(
 
     Args:
         num_steps: of the whole run, over which a schedule falls to 0.
+        differentiable: whether an update has to have a derivative where gradients have been 0, as an unrolled one has.
         learning_rate: at the start.
         b1: decay of the gradient's mean; 0.5 is usual for GANs (DCGAN, Radford et al. 2016).
         b2: decay of its square's mean.
@@ -37,4 +39,4 @@ def adam(
         "linear": optax.linear_schedule(learning_rate, 0.0, num_steps),
         "cosine": optax.cosine_decay_schedule(learning_rate, num_steps),
     }
-    return optax.adam(schedules[schedule], b1=b1, b2=b2, eps=eps)
+    return optax.adam(schedules[schedule], b1=b1, b2=b2, eps=eps, eps_root=1e-16 if differentiable else 0.0)

@@ -7,9 +7,8 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from veegan_jax.models.network import AXIS
 from veegan_jax.step import Step
-
-AXIS = "devices"
 
 
 def over_seeds(step: Step, mapping: str) -> Step:
@@ -27,30 +26,54 @@ def over_seeds(step: Step, mapping: str) -> Step:
     return lambda state, arrays: jax.lax.map(lambda replica: step(replica, arrays), state)
 
 
-def over_devices(step: Step, devices: Sequence[jax.Device], parallel: str) -> Callable[..., Any]:
+def over_devices(
+    step: Step, devices: Sequence[jax.Device], parallel: str, *, split: bool = False
+) -> Callable[..., Any]:
     """Compiles a step that reduces over `AXIS` for these devices; the state is replicated, and donated.
+
+    The compiled step takes `(state, arrays)` or, when split, `(state, (batches, first))`.
 
     Args:
         step: which draws its shard of the batch by its index on `AXIS`.
         devices: to run on.
         parallel: 'pmap', or 'shard_map': the same function as `jit(shard_map)`, since pmap is in maintenance mode.
+        split: whether the arrays are a stream's batches `[steps, B, …]` and the step of the first, of which each
+            device gets its share of every batch; otherwise each gets all arrays.
     """
+    n = len(devices)
+
+    def shares(arrays: Any) -> tuple[Any, np.ndarray]:
+        """What is replicated, and what is split along its first axis: at least an index, by which pmap counts."""
+        if not split:
+            return arrays, np.arange(n)
+        batches, first = arrays
+        steps, size, *rest = batches.shape
+        return first, batches.reshape(steps, n, size // n, *rest).swapaxes(0, 1)
+
+    def local(state: Any, common: Any, share: Any) -> Any:
+        return step(state, (share, common) if split else common)
+
     if parallel == "pmap":
         mapped = jax.pmap(
-            lambda state, arrays, _: step(state, arrays),
+            local,
             axis_name=AXIS,
             in_axes=(None, None, 0),
             out_axes=None,
             devices=list(devices),
             donate_argnums=0,
         )
-        # pmap counts its devices by an argument that is split among them; everything real here is replicated.
-        index = np.arange(len(devices))
-        return lambda state, arrays: mapped(state, arrays, index)
-    everywhere = PartitionSpec()
-    # check_vma=True would sum the gradients of replicated parameters once more: N times too large after the pmean.
-    mapped = jax.shard_map(step, mesh=_mesh(devices), in_specs=everywhere, out_specs=everywhere, check_vma=False)
-    return jax.jit(mapped, donate_argnums=0)
+    else:
+        everywhere, each = PartitionSpec(), PartitionSpec(AXIS)
+        # check_vma=True would sum the gradients of replicated parameters once more: N times too large after the pmean.
+        sharded = jax.shard_map(
+            lambda state, common, share: local(state, common, share[0]),
+            mesh=_mesh(devices),
+            in_specs=(everywhere, everywhere, each),
+            out_specs=everywhere,
+            check_vma=False,
+        )
+        mapped = jax.jit(sharded, donate_argnums=0)
+    return lambda state, arrays: mapped(state, *shares(arrays))
 
 
 def replicate(tree: Any, devices: Sequence[jax.Device]) -> Any:

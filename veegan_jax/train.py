@@ -1,8 +1,9 @@
 """The training loop: build → restore → fused steps → log → measure → save."""
 
 import functools
+import itertools
 import signal
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
 from types import FrameType
@@ -17,8 +18,9 @@ from veegan_jax import evaluate, report
 from veegan_jax.build import Experiment, build, fused_step, initial_state, select_devices
 from veegan_jax.checkpoint import Checkpoints, from_host, versions
 from veegan_jax.config import effective
+from veegan_jax.data.base import Source
 from veegan_jax.errors import NonFiniteError
-from veegan_jax.generate import Sampler, trained
+from veegan_jax.generate import Sampler
 from veegan_jax.parallel import replicate
 from veegan_jax.state import TrainState
 from veegan_jax.workdir import claim
@@ -101,7 +103,7 @@ class Loop:
     ):
         self._experiment, self._config = experiment, experiment.config
         self._workdir, self._checkpoints, self._writer, self._stop = workdir, checkpoints, writer, stop
-        self._arrays = replicate(jax.tree.map(jnp.asarray, experiment.source.train), devices)
+        self._feed = feed(experiment.source, self._config.batch_size, devices)
         self._compiled = functools.cache(functools.partial(fused_step, experiment, devices))
         self._sampler = Sampler(experiment)
         self._saved: int | None = None
@@ -109,10 +111,11 @@ class Loop:
     def run(self, state: TrainState, step: int) -> Outcome:
         """Trains from `step` to the end, or to a signal; in either case the last step is saved."""
         config, chunk, replicas = self._config, None, None
+        chunks = self._feed(step)
         self._saved = step  # what was restored need not be saved again, nor the untrained state
         while step < config.num_steps and not self._stop.received:
             end = next_stop(step, config)
-            state, scalars = self._compiled(end - step)(state, self._arrays)
+            state, scalars = self._compiled(end - step)(state, chunks(end - step))
             if chunk:
                 self._log(chunk)  # reads the chunk before, while this one runs
             chunk, step = Chunk(step, end, scalars), end
@@ -160,7 +163,7 @@ class Loop:
 
     def _measure(self, step: int, state: TrainState) -> list[evaluate.Scores]:
         measured = [
-            evaluate.measure(self._experiment, self._sampler, trained(state, replica))
+            evaluate.measure(self._experiment, self._sampler, self._sampler.trained(state, replica))
             for replica in range(self._config.num_seeds)
         ]
         self._draw(step, measured[0][1])
@@ -189,15 +192,35 @@ class Loop:
             film = report.draw_film(report.load_frames(self._workdir / "samples"), real)
             report.save(film, pictures / "samples_over_time.png")
         if self._experiment.objective.encode and report.drawable(shape):
-            params = trained(state, 0)
+            params = self._sampler.trained(state, 0)
             z = self._sampler.encode(params, real)
             pairs = report.draw_pairs(real, self._sampler.decode(params, z, evaluate.MODEL_SEED))
             report.save(pairs, pictures / "reconstructions.png")
         ceiling = evaluate.measure_real(self._experiment, self._sampler)
         report.save(report.draw_curves(read_rows(self._workdir), ceiling), pictures / "curves.png")
-        table = evaluate.table(self._experiment, step, scores, ceiling)
+        row = f"{self._config.objective}, step {step:,}"
+        table = evaluate.table(self._experiment, {row: scores}, ceiling)
         evaluate.save_results(self._workdir / "results", step, scores, ceiling, table)
         return table
+
+
+def feed(source: Source, batch_size: int, devices: list[jax.Device]) -> Callable[[int], Callable[[int], Any]]:
+    """What calls of the step are given: a function of the first step to a function of each call's number of steps."""
+    if source.stream is None:
+        arrays = replicate(jax.tree.map(jnp.asarray, source.train), devices)
+        return lambda first: lambda num_steps: arrays
+    stream = source.stream
+
+    def from_step(first: int) -> Callable[[int], Any]:
+        batches, steps = stream(first, batch_size), itertools.count(first)
+
+        def chunk(num_steps: int) -> Any:
+            start = [next(steps) for _ in range(num_steps)][0]
+            return np.stack(list(itertools.islice(batches, num_steps))), np.int32(start)
+
+        return chunk
+
+    return from_step
 
 
 def next_stop(step: int, config: ConfigDict) -> int:

@@ -1,4 +1,4 @@
-"""Reconstruction losses in noise space."""
+"""Reconstruction losses, in noise space and in data space."""
 
 import math
 
@@ -6,17 +6,24 @@ import jax
 import jax.numpy as jnp
 
 
-def gaussian_nll(z: jax.Array, mean: jax.Array) -> jax.Array:
-    """`−log N(z; mean, I)`, **summed** over the K latent dimensions, averaged over the batch.
+def gaussian_nll(z: jax.Array, mean: jax.Array, std: jax.Array | float = 1.0) -> jax.Array:
+    """`−log N(z; mean, std²)`, **summed** over the K latent dimensions, averaged over the batch.
 
-    This is the `d` of VEEGAN's equation 4 as the authors' notebook has it: `½‖z − F(x)‖² + ½ K log 2π`.
+    With `std` 1 this is the `d` of VEEGAN's equation 4 as the authors' notebook has it: `½‖z − F(x)‖² + ½ K log 2π`.
 
     Args:
         z: latents, float32 `[B, K]`.
         mean: the reconstructor's means `F(x)`, float32 `[B, K]`.
+        std: its standard deviations, float32 `[B, K]`, or one for all.
 
     Returns:
         A float32 scalar, in nats.
     """
-    squares = jnp.sum(jnp.square(z - mean), axis=-1)
-    return 0.5 * jnp.mean(squares) + 0.5 * z.shape[-1] * math.log(2 * math.pi)
+    log_std = jnp.log(jnp.broadcast_to(jnp.asarray(std, jnp.float32), z.shape))
+    nll = jnp.sum(0.5 * jnp.square((z - mean) / std) + log_std, axis=-1)
+    return jnp.mean(nll) + 0.5 * z.shape[-1] * math.log(2 * math.pi)
+
+
+def half_squared_error(x: jax.Array, reconstruction: jax.Array) -> jax.Array:
+    """`½‖x − x'‖²`, summed over an example's dimensions, averaged over the batch; `[B, …]` each."""
+    return 0.5 * jnp.mean(jnp.sum(jnp.square(x - reconstruction).reshape(x.shape[0], -1), axis=-1))

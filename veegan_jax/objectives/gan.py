@@ -1,36 +1,39 @@
-"""The generative adversarial network (Goodfellow et al., NIPS 2014)."""
-
-from collections.abc import Mapping
-from typing import Literal
+"""The generative adversarial network (Goodfellow et al., NIPS 2014); on convolutional nets, DCGAN."""
 
 import jax
 
-from veegan_jax.losses import adversarial
-from veegan_jax.models.network import Network
-from veegan_jax.objectives.base import Noise, Objective, Params, Scalars, standard_normals
+from veegan_jax.losses.adversarial import FamilyName
+from veegan_jax.models.network import Nets
+from veegan_jax.objectives.base import Batch, Noise, Objective, Params, Scalars, standard_normals
+from veegan_jax.objectives.critic import Penalty, make_critic
 
 
 def gan(
-    nets: Mapping[str, Network],
+    nets: Nets,
     *,
     shape: tuple[int, ...],
     latent_dim: int,
     noise_dim: int,
-    generator_loss: Literal["nonsaturating", "minimax", "kl"] = "nonsaturating",
+    penalty: Penalty,
+    adversarial_loss: FamilyName = "nonsaturating",
 ) -> Objective:
     """A discriminator on x alone, and no reconstructor. Generated samples are class 1, as everywhere here.
 
         disc:  −E[log σ(D(x_g))] − E[log(1 − σ(D(x)))]
         gen:   −E[log(1 − σ(D(x_g)))]   ('nonsaturating'; 'minimax' is E[log σ(D(x_g))], the paper's equation 1)
 
+    With packing this is PacGAN; with 'relativistic' and both gradient penalties, R3GAN's loss.
+
     Args:
         nets: `gen(z, ε) → x` and `disc(x) → D`.
         shape: of one data example.
         latent_dim: K.
         noise_dim: dimensions of additional generator noise ε; 0 for none.
-        generator_loss: what the generator minimises; 'kl' is the raw logit.
+        penalty: on the discriminator's gradients.
+        adversarial_loss: the loss family.
     """
-    gen, disc = nets["gen"], nets["disc"]
+    gen = nets.gen
+    critic = make_critic(nets.disc, (shape,), adversarial_loss, penalty)
 
     def noise(key: jax.Array) -> Noise:
         return standard_normals(key, z=latent_dim, eps=noise_dim)
@@ -38,15 +41,14 @@ def gan(
     def generate(params: Params, noise: Noise) -> jax.Array:
         return gen.apply(params["gen"], noise["z"], noise["eps"])
 
-    def losses(params: Params, x: jax.Array, noise: Noise) -> tuple[Scalars, Scalars]:
-        generated = disc.apply(params["disc"], generate(params, noise))
-        real = disc.apply(params["disc"], x)
-        gen_loss = adversarial.GENERATOR_LOSSES[generator_loss](generated)
-        return {"disc": adversarial.logistic(generated, real), "gen": gen_loss}, {}
+    def losses(params: Params, batch: Batch) -> tuple[Scalars, Scalars]:
+        verdict = critic.judge(params, (generate(params, batch.noise),), (batch.x,), batch.step)
+        return {"disc": verdict.disc, "gen": verdict.gen}, {}
 
     return Objective(
-        players={"disc": ("disc",), "gen": ("gen",)},
-        inputs={"gen": ((latent_dim,), (noise_dim,)), "disc": (shape,)},
+        nets={"gen": gen, **critic.nets},
+        inputs={"gen": ((latent_dim,), (noise_dim,)), **critic.inputs},
+        players={"disc": tuple(critic.nets), "gen": ("gen",)},
         noise=noise,
         losses=losses,
         generate=generate,

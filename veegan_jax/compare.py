@@ -1,0 +1,70 @@
+"""A comparison: several methods on the same data, nets, budget and seeds, as one table."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from veegan_jax import evaluate
+from veegan_jax.build import build, select_devices
+from veegan_jax.config import comparison, effective
+from veegan_jax.errors import NonFiniteError
+from veegan_jax.train import Outcome, train
+from veegan_jax.workdir import claim, stored_config, write_atomically
+
+RESULTS, DIVERGED = "results.json", "diverged.json"
+
+
+def compare(config: ConfigDict, workdir: Path) -> Outcome:
+    """Trains each row of a comparison in a folder of its own, and writes one table of them all.
+
+    A row that is finished is read, not trained again. One whose losses stop being finite is said to have diverged, and
+    the others go on.
+
+    Raises:
+        UserError: if any row's config, or a folder, is wrong, before anything is compiled.
+    """
+    rows = comparison(config)
+    experiments = {name: build(row) for name, row in rows.items()}
+    for name, row in rows.items():
+        select_devices(row)
+        claim(workdir / name, effective(row))
+    results = {}
+    for name, row in rows.items():
+        if (found := _finished(workdir / name, row)) is None:
+            outcome = _train(row, workdir / name)
+            if outcome.stopped_by:
+                return outcome
+            found = _finished(workdir / name, row)
+        results[name] = found or {}
+        print(f"{name}: {results[name].get('diverged') or 'done'}", flush=True)
+    scores = {name: found.get("replicas", []) for name, found in results.items()}
+    # Only rows that have a reconstructor know what the prior itself scores.
+    real = {name: value for found in results.values() for name, value in found.get("real", {}).items()}
+    table = evaluate.table(experiments[next(iter(rows))], scores, real)
+    if diverged := [f"{name}: {found['diverged']}" for name, found in results.items() if "diverged" in found]:
+        table += "\n\nDiverged: " + "; ".join(diverged) + "."
+    write_atomically(workdir / RESULTS, json.dumps({"rows": scores, "real": real}, indent=2) + "\n")
+    write_atomically(workdir / "results.md", table + "\n")
+    return Outcome(config.num_steps, table, None)
+
+
+def _finished(folder: Path, config: ConfigDict) -> dict[str, Any] | None:
+    """The results of a row that has been trained to the end, or has diverged; None if it has not."""
+    if stored_config(folder) != json.loads(json.dumps(effective(config))):
+        return None
+    for path in (folder / RESULTS, folder / DIVERGED):
+        if path.exists():
+            results: dict[str, Any] = json.loads(path.read_text())
+            if "diverged" in results or results["step"] == config.num_steps:
+                return results
+    return None
+
+
+def _train(config: ConfigDict, folder: Path) -> Outcome:
+    try:
+        return train(config, folder)
+    except NonFiniteError as error:
+        write_atomically(folder / DIVERGED, json.dumps({"diverged": str(error).partition(";")[0]}) + "\n")
+        return Outcome(config.num_steps, None, None)

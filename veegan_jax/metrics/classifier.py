@@ -1,0 +1,213 @@
+"""A small convolutional classifier of our own: what tells modes, and whose features images are compared in.
+
+Images are `[N, H, W]` or `[N, H, W, C]`, either uint8 from 0 to 255 or float32 from −1 to 1, the range of generators;
+both are brought to the latter. A classifier is taught once, from a fixed seed, and kept in a file of
+`VEEGAN_CACHE_DIR`, by default `veegan_jax` in the user's folder of caches (`XDG_CACHE_HOME`, or `~/.cache`).
+
+A reference here has `train_images`, `test_images` and their labels, int `[N]` from 0.
+"""
+
+import hashlib
+import logging
+import os
+import tempfile
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import traverse_util
+
+BATCH, TEST_BATCH = 128, 1000
+CHECKSUM = "checksum"
+logger = logging.getLogger("veegan_jax")
+
+
+class Recipe(NamedTuple):
+    """How a classifier is made. What it makes is kept under a name that depends on every field.
+
+    Attributes:
+        channels: of each convolution; the first is 4×4, the others 3×3, all of stride 2.
+        features: the width of the layer below the logits.
+        dropout: the share of features that training drops.
+        shift: training moves images by up to so many pixels either way.
+        epochs: how often training sees each image.
+        learning_rate: of Adam, at the peak of a one-cycle schedule.
+        seed: of the initial weights and of all that training draws.
+    """
+
+    channels: tuple[int, ...] = (32, 64, 64)
+    features: int = 128
+    dropout: float = 0.5
+    shift: int = 2
+    epochs: int = 8
+    learning_rate: float = 3e-3
+    seed: int = 0
+
+
+RECIPE = Recipe()
+
+
+class Cnn(nn.Module):
+    """Strided convolutions, a dense layer of features, and a linear one of logits."""
+
+    recipe: Recipe
+    num_classes: int
+
+    @nn.compact
+    def __call__(self, x: jax.Array, key: jax.Array | None = None) -> tuple[jax.Array, jax.Array]:
+        """Maps images `[B, H, W, C]` to logits `[B, num_classes]` and features `[B, D]`; with a key, it drops some."""
+        h = x
+        for layer, channels in enumerate(self.recipe.channels):
+            size = 3 if layer else 4
+            h = nn.relu(nn.Conv(channels, (size, size), strides=(2, 2))(h))
+        features = nn.relu(nn.Dense(self.recipe.features)(h.reshape(h.shape[0], -1)))
+        h = features
+        if key is not None:
+            kept = jax.random.bernoulli(key, 1 - self.recipe.dropout, h.shape)
+            h = jnp.where(kept, h / (1 - self.recipe.dropout), 0.0)
+        return nn.Dense(self.num_classes)(h), features
+
+
+class Classifier:
+    """A trained classifier.
+
+    Attributes:
+        accuracy: on the test images, 0 to 1.
+        params: of `Cnn`.
+    """
+
+    def __init__(self, recipe: Recipe, num_classes: int, params: Any, reference: Any):
+        self.params = params
+        module = Cnn(recipe, num_classes)
+
+        def outputs(params: Any, images: jax.Array) -> tuple[jax.Array, jax.Array]:
+            logits, features = module.apply({"params": params}, scaled(images))
+            return jnp.argmax(logits, axis=-1), features
+
+        self._outputs = jax.jit(outputs)
+        self.accuracy = float(np.mean(self.predict(reference.test_images) == reference.test_labels))
+
+    def __call__(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The classes, int `[N]`, and features, float32 `[N, D]`, of images."""
+        n = len(images)
+        padded = np.concatenate([images, np.repeat(images[:1], -n % TEST_BATCH, axis=0)])
+        chunks = [self._outputs(self.params, padded[i : i + TEST_BATCH]) for i in range(0, n, TEST_BATCH)]
+        labels, features = (
+            np.concatenate([np.asarray(part) for part in parts])[:n] for parts in zip(*chunks, strict=True)
+        )
+        return labels, features
+
+    def predict(self, images: np.ndarray) -> np.ndarray:
+        """The classes, int `[N]`."""
+        return self(images)[0]
+
+    def features(self, images: np.ndarray) -> np.ndarray:
+        """The activations below the logits, float32 `[N, D]`."""
+        return self(images)[1]
+
+
+def scaled(images: jax.Array) -> jax.Array:
+    """Images of either range as float32 `[N, H, W, C]` in [−1, 1]."""
+    x = images.astype(jnp.float32)
+    x = x / 127.5 - 1.0 if images.dtype == jnp.uint8 else x
+    return x if x.ndim == 4 else x[..., None]
+
+
+def classifier(reference: Any, recipe: Recipe = RECIPE) -> Classifier:
+    """What a recipe makes of a reference's training images: the classifier in the cache, or a new one, put there."""
+    images, labels = reference.train_images, reference.train_labels
+    num_classes = int(np.max(labels)) + 1
+    path = _cache() / f"classifier-{_digest(repr(recipe), images, labels)[:16]}.npz"
+    params = _read(path)
+    if params is None:
+        params = train(images, labels, num_classes, recipe)
+        _write(path, params)
+    return Classifier(recipe, num_classes, params, reference)
+
+
+def train(images: np.ndarray, labels: np.ndarray, num_classes: int, recipe: Recipe) -> Any:
+    """The parameters of a `Cnn` taught on images `[N, …]` and their labels `[N]`: a function of its arguments alone."""
+    steps = max(1, recipe.epochs * len(images) // BATCH)
+    logger.warning("teaching a classifier on %s images, once: %s steps, a minute or two on a CPU", len(images), steps)
+    module = Cnn(recipe, num_classes)
+    optimizer = optax.adam(optax.cosine_onecycle_schedule(steps, recipe.learning_rate))
+    key = jax.random.key(recipe.seed)
+
+    @jax.jit
+    def step(state: Any, i: jax.Array, images: jax.Array, labels: jax.Array) -> Any:
+        params, opt_state = state
+        drawn, moved, dropped = jax.random.split(jax.random.fold_in(key, i), 3)
+        chosen = jax.random.randint(drawn, (BATCH,), 0, len(images))
+        x = _shifted(moved, scaled(images[chosen]), recipe.shift)
+
+        def loss(params: Any) -> jax.Array:
+            logits, _ = module.apply({"params": params}, x, dropped)
+            return optax.softmax_cross_entropy_with_integer_labels(logits, labels[chosen]).mean()
+
+        updates, opt_state = optimizer.update(jax.grad(loss)(params), opt_state, params)
+        return optax.apply_updates(params, updates), opt_state
+
+    on_device = jnp.asarray(images), jnp.asarray(labels, jnp.int32)
+    params = jax.jit(module.init)(key, scaled(on_device[0][:1]))["params"]
+    state = params, optimizer.init(params)
+    for i in range(steps):  # one call a step: in a loop of XLA's the kernels' gradients are many times slower on a CPU
+        state = step(state, jnp.asarray(i), *on_device)
+    return jax.tree.map(np.asarray, state[0])
+
+
+def _shifted(key: jax.Array, x: jax.Array, shift: int) -> jax.Array:
+    """Each image `[H, W, C]` moved by up to `shift` pixels either way, over a background of −1."""
+    padded = jnp.pad(x, ((0, 0), (shift, shift), (shift, shift), (0, 0)), constant_values=-1.0)
+    corners = jax.random.randint(key, (len(x), 2), 0, 2 * shift + 1)
+    return jax.vmap(lambda image, at: jax.lax.dynamic_slice(image, (at[0], at[1], 0), x.shape[1:]))(padded, corners)
+
+
+def _cache() -> Path:
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get("VEEGAN_CACHE_DIR") or Path(home) / "veegan_jax")
+
+
+def _read(path: Path) -> Any:
+    """The parameters kept in a file; None if there is none, or it is damaged, which is said."""
+    if not path.exists():
+        return None
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            leaves = dict(file)
+        if str(leaves.pop(CHECKSUM)) != _checksum(leaves):
+            raise ValueError("its checksum is another")
+        return traverse_util.unflatten_dict(leaves, sep="/")
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        logger.warning("%s is damaged (%s), so the classifier is taught anew", path, error)
+        return None
+
+
+def _write(path: Path, params: Any) -> None:
+    """Keeps parameters in a file, whole or not at all; a folder that cannot be written costs no more than the time."""
+    leaves = traverse_util.flatten_dict(params, sep="/")
+    leaves[CHECKSUM] = np.asarray(_checksum(leaves))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".npz", delete=False) as scratch:
+            np.savez(scratch, allow_pickle=False, **leaves)
+        os.replace(scratch.name, path)
+    except OSError as error:
+        logger.warning("%s cannot be written (%s), so the classifier is not kept", path, error.strerror)
+
+
+def _checksum(leaves: Mapping[str, np.ndarray]) -> str:
+    return _digest(*(part for name in sorted(leaves) for part in (name, leaves[name])))
+
+
+def _digest(*parts: str | np.ndarray) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        array = np.ascontiguousarray(part) if isinstance(part, np.ndarray) else np.frombuffer(part.encode(), np.uint8)
+        digest.update(f"{array.shape}{array.dtype}".encode() + array.tobytes())
+    return digest.hexdigest()
