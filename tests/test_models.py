@@ -14,8 +14,9 @@ SHAPE = (8, 8, 3)
 SMALL = {
     "dcgan": {"base_width": 4, "rec_hidden": (16,), "disc_hidden": (8,)},
     "mlp": {"gen_hidden": (16,), "rec_hidden": (16,), "disc_hidden": (8,)},
+    "resnet": {"base_width": 4, "rec_hidden": (16,), "disc_hidden": (8,)},
 }
-WITHOUT_NORM = {"dcgan": {"gen_norm": "none", "rec_norm": "none", "disc_norm": "none"}, "mlp": {}}
+WITHOUT_NORM = {"dcgan": {"gen_norm": "none", "rec_norm": "none", "disc_norm": "none"}, "mlp": {}, "resnet": {}}
 EVERY = pytest.mark.parametrize("name", sorted(MODELS))
 
 
@@ -43,6 +44,11 @@ def cases(nets):
 def initialised(net, inputs):
     """Parameters, compiled in one piece, which is faster."""
     return jax.jit(lambda key: net.init(key, *(i.shape[1:] for i in inputs)))(jax.random.key(0))
+
+
+def raised(params):
+    """The parameters away from a start in which some are 0, and hide others."""
+    return jax.tree.map(lambda leaf: leaf + 0.1 * normals(*leaf.shape, seed=3), params)
 
 
 def outlined(net, *shapes):
@@ -75,7 +81,7 @@ def test_bfloat16_computes_in_bfloat16(name):
 def test_every_input_and_every_parameter_matters(name):
     """No input is dropped, and no parameter is dead: where one is, its gradient is exactly 0."""
     for net, inputs, expected in cases(small(name)):
-        params = initialised(net, inputs)
+        params = raised(initialised(net, inputs))
         weights = normals(*expected, seed=1)
         weighted = lambda a, net=net, weights=weights: jnp.sum(net.apply(*a) * weights)  # noqa: E731
         gradients = jax.jit(jax.grad(weighted))((params, *inputs))
@@ -114,21 +120,20 @@ def test_without_norm_there_is_nothing_to_freeze(name):
 
 @EVERY
 def test_gradient_penalty_has_gradients(name):
-    """R1's: by parameters, of D's gradient by x. (Leaky) ReLUs without biases scale with each kernel, so that the
-    penalty scales with its square, and Euler's theorem says what the gradient makes with the kernel.
-    """
-    disc = small(name, **WITHOUT_NORM[name]).disc
-    x = normals(4, *SHAPE)
+    """R1's, which are second derivatives: against a finite difference, fine enough not to cross a kink."""
+    with jax.enable_x64(True):
+        disc = small(name, dtype="float64", **WITHOUT_NORM[name]).disc
+        x = normals(4, *SHAPE)
 
-    def penalty(params):
-        return jnp.sum(jax.grad(lambda x: jnp.sum(disc.apply(params, x)))(x) ** 2)
+        def penalty(params):
+            return jnp.sum(jax.grad(lambda x: jnp.sum(disc.apply(params, x)))(x) ** 2)
 
-    params = initialised(disc, (x,))
-    value, gradients = jax.jit(jax.value_and_grad(penalty))(params)
-    products = jax.tree.map(jnp.vdot, gradients, params)
-    assert value > 0
-    for path, product in jax.tree_util.tree_leaves_with_path(products):
-        np.testing.assert_allclose(product, 2 * value if path[-1].key == "kernel" else 0, rtol=1e-4)
+        params = raised(jax.tree.map(jnp.float64, initialised(disc, (x,))))
+        direction = jax.tree.map(lambda leaf: normals(*leaf.shape, seed=2), params)
+        moved = jax.jit(lambda step: penalty(jax.tree.map(lambda p, d: p + step * d, params, direction)))
+        difference = (moved(1e-6) - moved(-1e-6)) / 2e-6
+        assert abs(difference) > 0.1
+        np.testing.assert_allclose(jax.jit(jax.grad(moved))(0.0), difference, rtol=1e-6)
 
 
 @pytest.mark.parametrize("init", sorted(INITIALISERS))
@@ -170,16 +175,34 @@ def test_dcgan_ends_in_a_linear_layer_without_latents():
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("name", "options", "message"),
     [
-        ({"shape": (2,)}, r"the architecture dcgan takes images \[H, W, C\] of more than 4 pixels a side, not \[2\]"),
-        ({"disc_ratio": 0.0}, "disc_ratio is 0.0; it must be more than 0"),
-        ({"base_width": 0}, "base_width is 0; it must be 1 or more"),
+        ("dcgan", {"shape": (2,)}, r"dcgan takes images \[H, W, C\] of more than 4 pixels a side, not \[2\]"),
+        (
+            "resnet",
+            {"shape": (4, 4, 3)},
+            r"resnet takes images \[H, W, C\] of more than 4 pixels a side, not \[4, 4, 3\]",
+        ),
+        ("dcgan", {"disc_ratio": 0.0}, "disc_ratio is 0.0; it must be more than 0"),
+        ("dcgan", {"base_width": 0}, "base_width is 0; it must be 1 or more"),
+        ("resnet", {"blocks": 0}, "blocks is 0; it must be 1 or more"),
     ],
 )
-def test_dcgan_refuses(options, message):
+def test_refusals(name, options, message):
     with pytest.raises(ValueError, match=message):
-        small("dcgan", **options)
+        small(name, **options)
+
+
+def test_resnet_starts_as_its_skip_connections():
+    """Whatever the blocks do, they add nothing to begin with, and something once they have learned."""
+    gen = small("resnet", blocks=2).gen
+    inputs = (normals(4, 5), normals(4, 0))
+    params = initialised(gen, inputs)
+    stages, output = params["stages"], gen.apply(params, *inputs)
+    for layer, changes in (("Dense_0", False), ("Conv_0", False), ("Dense_1", True)):
+        moved = {k: v | {layer: raised(v[layer])} if k.startswith("Block") else v for k, v in stages.items()}
+        difference = jnp.max(jnp.abs(gen.apply(params | {"stages": moved}, *inputs) - output))
+        assert (difference > 0.01) == changes, layer
 
 
 class Normalised(nn.Module):
@@ -190,11 +213,6 @@ class Normalised(nn.Module):
     @nn.compact
     def __call__(self, x):
         return BatchNorm(self.dtype)(nn.Dense(3, dtype=self.dtype)(x))
-
-
-def raised(params):
-    """The parameters away from where scales are 1 and biases 0."""
-    return jax.tree.map(lambda leaf: leaf + 0.3 * normals(*leaf.shape, seed=3), params)
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """DCGAN (Radford et al., ICLR 2016), with the reconstructor and the joint discriminator that VEEGAN adds to it."""
 
-import functools
 from typing import Literal
 
 import flax.linen as nn
@@ -9,10 +8,10 @@ import jax.numpy as jnp
 
 from veegan_jax.models import network
 from veegan_jax.models.convolution import Conv, ConvTranspose, Size, pyramid
+from veegan_jax.models.heads import Discriminator, Reconstructor
 from veegan_jax.models.mlp import Mlp
 
 Norm = Literal["batch", "none"]
-mlp = functools.partial(Mlp, activation="leaky_relu")
 
 
 class Generator(nn.Module):
@@ -29,7 +28,7 @@ class Generator(nn.Module):
     @nn.compact
     def __call__(self, *noise: jax.Array) -> jax.Array:
         """Maps noises `[B, …]` to images `[B, H, W, C]`."""
-        h = mlp((), (*self.sizes[0], self.widths[0]), init_scheme=self.init_scheme, dtype=self.dtype)(*noise)
+        h = Mlp((), (*self.sizes[0], self.widths[0]), "relu", self.init_scheme, self.dtype)(*noise)
         for size, width in zip(self.sizes[1:], self.widths[1:], strict=True):
             h = _normalise(h, self.norm, self.dtype)
             h = nn.relu(h)
@@ -57,34 +56,6 @@ class Trunk(nn.Module):
             h = Conv(width, self.kernel_size, 2, use_bias=norm == "none", dtype=self.dtype, kernel_init=init)(h)
             h = network.ACTIVATIONS["leaky_relu"](_normalise(h, norm, self.dtype))
         return h
-
-
-class Reconstructor(nn.Module):
-    """A trunk and an MLP."""
-
-    trunk: Trunk
-    hidden: tuple[int, ...]
-    outputs: int
-
-    @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """Maps images `[B, H, W, C]` to `[B, outputs]`."""
-        head = mlp(self.hidden, (self.outputs,), init_scheme=self.trunk.init_scheme, dtype=self.trunk.dtype)
-        return head(self.trunk(x))
-
-
-class Discriminator(nn.Module):
-    """A trunk for images, and an MLP on its features and the latents; without latents, DCGAN's own linear layer."""
-
-    trunk: Trunk
-    hidden: tuple[int, ...]
-
-    @nn.compact
-    def __call__(self, *inputs: jax.Array) -> jax.Array:
-        """Maps latents `[B, K]`, images `[B, H, W, C]`, or both, to `[B]`."""
-        hidden = () if all(x.ndim == 4 for x in inputs) else self.hidden
-        head = mlp(hidden, (), init_scheme=self.trunk.init_scheme, dtype=self.trunk.dtype)
-        return head(*(self.trunk(x) if x.ndim == 4 else x for x in inputs))
 
 
 def _normalise(h: jax.Array, norm: Norm, dtype: str) -> jax.Array:
@@ -146,6 +117,6 @@ def dcgan(
     gen = Generator(tuple(sizes[::-1]), (*widths[::-1], shape[-1]), gen_norm, bounded, **style)
     return network.Nets(
         gen=network.from_module(gen),
-        rec=lambda outputs: network.from_module(Reconstructor(rec_trunk, tuple(rec_hidden), outputs)),
-        disc=network.from_module(Discriminator(disc_trunk, tuple(disc_hidden))),
+        rec=lambda outputs: network.from_module(Reconstructor(rec_trunk, tuple(rec_hidden), outputs, init, dtype)),
+        disc=network.from_module(Discriminator(disc_trunk, tuple(disc_hidden), init, dtype)),
     )
