@@ -138,10 +138,12 @@ def test_conv_transpose_refuses_a_size_that_no_convolution_takes_there():
 
 
 def test_pyramid():
-    assert pyramid("net", (28, 28, 3), 4) == [(28, 28), (14, 14), (7, 7), (4, 4)]
-    assert pyramid("net", (8, 12, 1), 4) == [(8, 12), (4, 6)]
+    assert pyramid((28, 28, 3), 4) == [(28, 28), (14, 14), (7, 7), (4, 4)]
+    assert pyramid((8, 12, 1), 4) == [(8, 12), (4, 6)]
     for shape in ((2,), (4, 28, 3), (28, 28)):
-        with pytest.raises(ValueError, match=r"architecture net takes images \[H, W, C\] of more than 4 .* not \["):
-            pyramid("net", shape, 4)
+        with pytest.raises(
+            ValueError, match=r"smallest is 4; the data must be images \[H, W, C\] of more pixels .* are \["
+        ):
+            pyramid(shape, 4)
     with pytest.raises(ValueError, match="smallest is 0; it must be"):
-        pyramid("net", (8, 8, 3), 0)
+        pyramid((8, 8, 3), 0)

@@ -183,11 +183,10 @@ def _with_bias(layer: Conv | ConvTranspose, y: jax.Array) -> jax.Array:
     return y + bias.astype(layer.dtype).reshape(1, 1, 1, -1)
 
 
-def pyramid(architecture: str, shape: tuple[int, ...], smallest: int) -> list[Size]:
+def pyramid(shape: tuple[int, ...], smallest: int) -> list[Size]:
     """The sizes of an image as it is halved, its own first, until a side is `smallest` or less.
 
     Args:
-        architecture: whose images they are, for the error.
         shape: `[H, W, C]` of the images.
         smallest: 1 or more.
 
@@ -198,8 +197,8 @@ def pyramid(architecture: str, shape: tuple[int, ...], smallest: int) -> list[Si
         raise ValueError(f"smallest is {smallest}; it must be 1 or more")
     if len(shape) != 3 or min(shape[:2]) <= smallest:
         raise ValueError(
-            f"the architecture {architecture} takes images [H, W, C] of more than {smallest} pixels a side, "
-            f"not {list(shape)}"
+            f"smallest is {smallest}; the data must be images [H, W, C] of more pixels a side, and these are "
+            f"{list(shape)}"
         )
     sizes = [(shape[0], shape[1])]
     while min(sizes[-1]) > smallest:

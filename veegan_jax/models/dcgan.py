@@ -109,7 +109,7 @@ def dcgan(
         raise ValueError(f"base_width is {base_width}; it must be 1 or more")
     if not disc_ratio > 0:
         raise ValueError(f"disc_ratio is {disc_ratio}; it must be more than 0")
-    sizes = pyramid("dcgan", shape, smallest)
+    sizes = pyramid(shape, smallest)
     widths = tuple(base_width * 2**i for i in range(len(sizes) - 1))
     style = {"kernel_size": kernel_size, "init_scheme": init, "dtype": dtype}
     disc_trunk = Trunk(tuple(max(1, round(disc_ratio * w)) for w in widths), disc_norm, **style)

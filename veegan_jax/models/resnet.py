@@ -108,7 +108,7 @@ def resnet(
     for name, value in (("base_width", base_width), ("blocks", blocks)):
         if value < 1:
             raise ValueError(f"{name} is {value}; it must be 1 or more")
-    sizes = tuple(pyramid("resnet", shape, smallest))
+    sizes = tuple(pyramid(shape, smallest))
     widths = tuple(base_width * 2**i for i in range(len(sizes)))
     down, up = (Stages(sizes[::way], widths[::way], blocks, dtype) for way in (1, -1))
     head = {"init_scheme": "he_normal", "dtype": dtype}
