@@ -14,6 +14,10 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
     atexit.register(shutil.rmtree, _cache, ignore_errors=True)
 
+if "VEEGAN_CACHE_DIR" not in os.environ:
+    os.environ["VEEGAN_CACHE_DIR"] = _classifiers = tempfile.mkdtemp(prefix="veegan_jax_classifiers_")
+    atexit.register(shutil.rmtree, _classifiers, ignore_errors=True)
+
 # LLVM's optimisation is half of the compile time of programs that run once. (The processes of test_main.py optimise.)
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
+from tests.data_files import tiny_options
 from veegan_jax.config import base_config
 from veegan_jax.data import SOURCES
 from veegan_jax.models import MODELS
@@ -13,11 +14,12 @@ from veegan_jax.objectives import OBJECTIVES
 ROOT = Path(__file__).resolve().parent.parent
 # The unrolled GAN is a wrapper, tested as one more method.
 METHODS = [*sorted(OBJECTIVES), "unrolled"]
-# Every method × architecture × kind of data, points and images, that goes together; and every other source once.
+# Every method × architecture × kind of data, points and images, that goes together; and every other source once, with
+# 'stream' for images that are not kept on the device.
 KINDS = ("ring", "stacked_digits")
 COMBINATIONS = [
     *((o, m, d) for o, m, d in itertools.product(METHODS, sorted(MODELS), KINDS) if m == "mlp" or d != "ring"),
-    *(("veegan", "mlp", d) for d in sorted(SOURCES) if d not in KINDS),
+    *(("veegan", "mlp", d) for d in ["stream", *sorted(SOURCES)] if d not in KINDS),
 ]
 
 
@@ -25,6 +27,11 @@ def tiny(objective: str = "veegan", model: str = "mlp", data: str = "ring", **fi
     """A config of small nets, batches and budgets."""
     c = base_config()
     c.objective, c.model, c.data = "gan" if objective == "unrolled" else objective, model, data
+    if data == "stream":
+        c.data, c.images.resident_gib = "images", 0.0
+    c[c.data].update(tiny_options(c.data))
+    c.images.size = 8
+    c.dcgan.base_width, c.dcgan.rec_hidden, c.dcgan.disc_hidden = 2, (8,), (8,)
     c.unroll = 2 if objective == "unrolled" else 0
     c.latent_dim, c.noise_dim = 3, 2
     c.mlp.gen_hidden = c.mlp.rec_hidden = (8, 8)

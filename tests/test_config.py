@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from tests.data_files import tiny_options
 from tests.helpers import ROOT, tiny
 from veegan_jax.build import build
 from veegan_jax.config import (
@@ -11,6 +12,7 @@ from veegan_jax.config import (
     MINIMA,
     REGISTRIES,
     base_config,
+    comparison,
     differences,
     effective,
     from_effective,
@@ -31,13 +33,23 @@ def changed(path, value):
 
 
 WRONG = [
-    ("objective", "vegan", r"config.objective is 'vegan'; did you mean 'veegan'\? valid: gan, veegan"),
+    ("objective", "vegan", r"config.objective is 'vegan'; did you mean 'veegan'\? valid: aae, ali, bigan, gan"),
     (
         "data",
         "rings",
-        r"config.data is 'rings'; did you mean 'ring'\? valid: grid, ring, stacked_digits, synthetic1200",
+        r"config.data is 'rings'; did you mean 'ring'\? valid: celeba, cifar10, grid",
     ),
-    ("model", "resnet", r"config.model is 'resnet'; valid: mlp"),
+    ("model", "resnets", r"config.model is 'resnets'; did you mean 'resnet'\? valid: dcgan, mlp, resnet"),
+    (
+        "model",
+        "dcgan",
+        r"config.dcgan.smallest is 4; the data must be images \[H, W, C\] of more pixels a side, and these are \[2\]",
+    ),
+    ("update_order", "together", "config.update_order is 'together'; valid: alternating, simultaneous"),
+    ("disc_updates", 0, "config.disc_updates is 0; it must be at least 1"),
+    ("gen_updates", 0, "config.gen_updates is 0"),
+    ("unroll", -1, "config.unroll is -1"),
+    ("veegan.x_critic", -1.0, "config.veegan.x_critic is -1.0; it is a weight"),
     ("dtype", "float16", r"config.dtype is 'float16'; did you mean 'bfloat16'\? valid: bfloat16, float32"),
     ("parallel", "pjit", "config.parallel is 'pjit'"),
     ("seed", -1, "config.seed is -1; it must be at least 0"),
@@ -72,7 +84,7 @@ def test_wrong_values_are_refused_by_name(path, value, message):
 
 def test_every_numeric_field_has_a_bound_and_every_bound_and_choice_a_field():
     plain = base_config().to_dict()
-    numbers = {name for name, value in plain.items() if isinstance(value, int | float)}
+    numbers = {name for name, value in plain.items() if isinstance(value, int | float) and value is not False}
     assert numbers == set(MINIMA)
     assert set(CHOICES) <= set(plain)
 
@@ -124,7 +136,27 @@ def load(path):
 @pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.py")), ids=lambda path: path.stem)
 def test_every_config_builds_and_says_how_to_run_it(path):
     namespace = load(path)
-    config = namespace["get_config"]()
-    build(config)
     assert f"python -m veegan_jax.main --config configs/{path.name}" in namespace["__doc__"]
-    assert config.eval_every % config.steps_per_call == 0  # else a run compiles several lengths of call
+    for variant in namespace.get("VARIANTS", [()]):
+        config = namespace["get_config"](*([variant] if variant else []))
+        config[config.data].update(tiny_options(config.data))
+        for row in comparison(config).values() if config.compare else [config]:
+            build(row)
+            assert row.eval_every % row.steps_per_call == 0  # else a run compiles several lengths of call
+
+
+@pytest.mark.parametrize("norm", ["batch", "none"])
+def test_gradient_penalties_want_no_batch_norm(norm):
+    config = tiny("gan", "dcgan", "stacked_digits")
+    config.penalty.r1, config.dcgan.disc_norm, config.dcgan.smallest = (
+        1.0,
+        norm,
+        2,
+    )  # two convolutions, the second with a norm
+    if norm == "none":
+        build(config)
+    else:
+        with pytest.raises(
+            UserError, match=r"config.penalty.r1 is 1.0 and r2 0.0, but .* config.dcgan.disc_norm='none'"
+        ):
+            build(config)

@@ -6,8 +6,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from tests.data_files import tiny_options
 from veegan_jax.data import SOURCES
 from veegan_jax.metrics import METRICS
+
+# Of the tiny sets of these, an example is one of a few images.
+FEW = {"celeba", "cifar10", "images", "mnist"}
 
 
 def draw(source, arrays, n=2000):
@@ -17,14 +21,15 @@ def draw(source, arrays, n=2000):
 
 @pytest.mark.parametrize("name", sorted(SOURCES))
 def test_contract(name):
-    source = SOURCES[name]()
+    source = SOURCES[name](**tiny_options(name))
     for arrays in (source.train, source.held_out):
         x = draw(source, arrays, 200)
         chex.assert_shape(x, (200, *source.shape))
         assert x.dtype == np.float32
         chex.assert_tree_all_finite(x)
         assert not source.bounded or np.abs(x).max() <= 1
-        assert len(np.unique(x.reshape(200, -1), axis=0)) == 200
+        distinct = len(np.unique(x.reshape(200, -1), axis=0))
+        assert distinct >= 0.9 * len(arrays) if name in FEW else distinct > 190
     assert set(source.references) <= set(METRICS)
 
 

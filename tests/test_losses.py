@@ -24,29 +24,54 @@ def test_discriminator_calls_generated_samples_class_1():
     assert adversarial.logistic(jnp.array([9.0]), jnp.array([-9.0])) < 1e-3
 
 
-@pytest.mark.parametrize(
-    ("name", "by_hand"),
-    [
-        ("kl", lambda d: d),
-        ("nonsaturating", lambda d: -math.log(1 - sigmoid(d))),
-        ("minimax", lambda d: math.log(sigmoid(d))),
-    ],
-)
-def test_generator_losses(name, by_hand):
-    expected = np.mean([by_hand(d) for d in GENERATED])
-    np.testing.assert_allclose(adversarial.GENERATOR_LOSSES[name](jnp.array(GENERATED)), expected, rtol=1e-6)
+def softplus(t: float) -> float:
+    return math.log1p(math.exp(t))
 
 
-@pytest.mark.parametrize("name", sorted(adversarial.GENERATOR_LOSSES))
-def test_generator_wants_to_pass_for_real(name):
-    loss = adversarial.GENERATOR_LOSSES[name]
-    assert loss(jnp.array([-1.0])) < loss(jnp.array([1.0]))
+GEN = {
+    "kl": lambda g, r: g,
+    "nonsaturating": lambda g, r: -math.log(1 - sigmoid(g)),
+    "minimax": lambda g, r: math.log(sigmoid(g)),
+    "relativistic": lambda g, r: -math.log(sigmoid(r - g)),
+    "hinge": lambda g, r: g,
+}
+BOTH = {
+    "kl": lambda g, r: g - r,
+    "nonsaturating": lambda g, r: -math.log(1 - sigmoid(g)) - math.log(sigmoid(r)),
+    "minimax": lambda g, r: math.log(sigmoid(g)) + math.log(1 - sigmoid(r)),
+    "relativistic": lambda g, r: -math.log(sigmoid(r - g)),
+    "hinge": lambda g, r: g - r,
+}
+DISC = {
+    **dict.fromkeys(("kl", "nonsaturating", "minimax"), lambda g, r: softplus(-g) + softplus(r)),
+    "relativistic": lambda g, r: -math.log(sigmoid(g - r)),
+    "hinge": lambda g, r: max(0, 1 - g) + max(0, 1 + r),
+}
+
+
+@pytest.mark.parametrize("part", ["disc", "gen", "both"])
+@pytest.mark.parametrize("name", sorted(adversarial.FAMILIES))
+def test_families_by_hand(name, part):
+    by_hand = {"disc": DISC, "gen": GEN, "both": BOTH}[part][name]
+    expected = np.mean([by_hand(g, r) for g, r in zip(GENERATED, REAL, strict=True)])
+    loss = getattr(adversarial.FAMILIES[name], part)(jnp.array(GENERATED), jnp.array(REAL))
+    np.testing.assert_allclose(loss, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", sorted(adversarial.FAMILIES))
+def test_generator_wants_to_pass_for_real_and_encoder_for_generated(name):
+    family = adversarial.FAMILIES[name]
+    low, zero, high = jnp.array([-0.5]), jnp.array([0.0]), jnp.array([0.5])
+    assert family.gen(low, zero) < family.gen(high, zero)
+    assert family.both(low, zero) < family.both(high, zero)
+    assert family.both(zero, high) < family.both(zero, low)
+    assert family.disc(high, low) < family.disc(low, high)
 
 
 def test_losses_stay_finite_for_sure_discriminators():
-    for loss in adversarial.GENERATOR_LOSSES.values():
-        assert jnp.isfinite(loss(jnp.array([1e4, -1e4])))
-    assert jnp.isfinite(adversarial.logistic(jnp.array([-1e4]), jnp.array([1e4])))
+    for family in adversarial.FAMILIES.values():
+        for loss in family:
+            assert jnp.isfinite(loss(jnp.array([1e4, -1e4]), jnp.array([-1e4, 1e4])))
 
 
 def test_gaussian_nll_sums_over_latents_and_averages_over_the_batch():
@@ -54,3 +79,16 @@ def test_gaussian_nll_sums_over_latents_and_averages_over_the_batch():
     mean = jnp.array([[1.0, 0.0, 0.0], [1.0, 1.0, 1.0]])
     by_hand = 0.5 * np.mean([4 + 9, 3]) + 1.5 * math.log(2 * math.pi)
     np.testing.assert_allclose(reconstruction.gaussian_nll(z, mean), by_hand, rtol=1e-6)
+
+
+def test_gaussian_nll_with_a_learned_std():
+    z, mean = jnp.array([[1.0, 2.0]]), jnp.array([[0.0, 0.0]])
+    std = jnp.array([[0.5, 2.0]])
+    by_hand = 0.5 * (4 + 1) + math.log(0.5) + math.log(2.0) + math.log(2 * math.pi)
+    np.testing.assert_allclose(reconstruction.gaussian_nll(z, mean, std), by_hand, rtol=1e-6)
+
+
+def test_half_squared_error_sums_over_an_example_and_averages_over_the_batch():
+    x = jnp.zeros((2, 2, 2, 1))
+    other = jnp.concatenate([jnp.ones((1, 2, 2, 1)), 3 * jnp.ones((1, 2, 2, 1))])
+    np.testing.assert_allclose(reconstruction.half_squared_error(x, other), 0.5 * (4 + 36) / 2, rtol=1e-6)

@@ -88,7 +88,7 @@ def test_1200d_paper_rule_rewards_collapse_and_the_calibrated_one_does_not():
 
 def test_stacked_digits_classifier_and_real_row():
     metric, draw = metric_and_draw("stacked_digits")
-    accuracy = float(metric.note.split(" %")[0].split()[-1])
+    accuracy = float(metric.note().split(" %")[0].split()[-1])
     assert accuracy >= 97.5
     real = draw(26_000)
     score = metric.score(real, None)

@@ -107,6 +107,16 @@ def test_images_are_compared_by_their_coordinates():
     assert (score["precision"], score["recall"], score["ndb"]) == (100, 100, 0)
 
 
+def test_large_images_are_compared_by_projections():
+    images = RNG.uniform(-1, 1, (300, 32, 32, 3)).astype(np.float32)
+    score = METRICS["manifold"](None).score
+    same = score(images[:150], images[:150])
+    assert (same["precision"], same["recall"], same["ndb"]) == (100, 100, 0)
+    assert score(images[:150], images[150:])["support"] > 500
+    half = score(np.repeat(images[:75], 2, axis=0), images[150:])
+    np.testing.assert_allclose(half["support"], 149, rtol=0.3)  # 75 of 11,175 pairs are duplicates, and few by chance
+
+
 def test_the_plane_is_scored_in_seconds_and_the_same_again():
     x, real = grid(2500), grid(2500)
     score = METRICS["plane"](None).score

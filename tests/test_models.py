@@ -1,57 +1,285 @@
-"""Shapes and dtypes of every architecture, and packing."""
+"""The contract of `Nets`, for every architecture; batch normalisation, and packing."""
 
 import chex
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from veegan_jax.models import MODELS
-from veegan_jax.models.network import INITIALISERS, Network, packed
+from veegan_jax.models import MODELS, network
+from veegan_jax.models.network import INITIALISERS, BatchNorm, Network, from_module, packed
 
-SIZES = {"shape": (8, 8, 3), "latent_dim": 5}
+SHAPE = (8, 8, 3)
+SMALL = {
+    "dcgan": {"base_width": 4, "rec_hidden": (16,), "disc_hidden": (8,)},
+    "mlp": {"gen_hidden": (16,), "rec_hidden": (16,), "disc_hidden": (8,)},
+    "resnet": {"base_width": 4, "rec_hidden": (16,), "disc_hidden": (8,)},
+}
+WITHOUT_NORM = {"dcgan": {"gen_norm": "none", "rec_norm": "none", "disc_norm": "none"}, "mlp": {}, "resnet": {}}
+EVERY = pytest.mark.parametrize("name", sorted(MODELS))
 
 
+def small(name, *, shape=SHAPE, bounded=True, dtype="float32", **options):
+    return MODELS[name](shape=shape, bounded=bounded, dtype=dtype, **(SMALL[name] | options))
+
+
+def normals(*shape, seed=0):
+    return jax.random.normal(jax.random.key(seed), shape)
+
+
+def cases(nets):
+    """Each use of a net: itself, its inputs for a batch of 4, and the shape of its output."""
+    z, eps, x = normals(4, 5), normals(4, 0), normals(4, *SHAPE)
+    return [
+        (nets.gen, (z, eps), (4, *SHAPE)),
+        (nets.gen, (z, normals(4, 2)), (4, *SHAPE)),
+        (nets.rec(7), (x,), (4, 7)),
+        (nets.disc, (z, x), (4,)),
+        (nets.disc, (x,), (4,)),
+        (nets.disc, (z,), (4,)),
+    ]
+
+
+def initialised(net, inputs):
+    """Parameters, compiled in one piece, which is faster."""
+    return jax.jit(lambda key: net.init(key, *(i.shape[1:] for i in inputs)))(jax.random.key(0))
+
+
+def raised(params):
+    """The parameters away from a start in which some are 0, and hide others."""
+    return jax.tree.map(lambda leaf: leaf + 0.1 * normals(*leaf.shape, seed=3), params)
+
+
+def outlined(net, *shapes):
+    """The parameters' shapes alone."""
+    return jax.eval_shape(lambda key: net.init(key, *shapes), jax.random.key(0))
+
+
+@EVERY
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-@pytest.mark.parametrize("name", sorted(MODELS))
 def test_shapes_and_dtypes(name, dtype):
-    nets = MODELS[name](**SIZES, bounded=True, dtype=dtype)
-    z, eps, x = jnp.ones((4, 5)), jnp.ones((4, 0)), jnp.ones((4, 8, 8, 3))
-    cases = {"gen": ((z, eps), (4, 8, 8, 3)), "rec": ((x,), (4, 5)), "disc": ((z, x), (4,))}
-    for net, (inputs, expected) in cases.items():
-        params = nets[net].init(jax.random.key(0), *(i.shape[1:] for i in inputs))
-        chex.assert_tree_all_finite(params)
+    for net, inputs, expected in cases(small(name, dtype=dtype)):
+        params = initialised(net, inputs)
         assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype("float32")}
-        output = nets[net].apply(params, *inputs)
-        chex.assert_shape(output, expected)
-        assert output.dtype == jnp.float32
+        for at in (params, jax.jit(net.freeze)(params, *inputs)):
+            output = jax.jit(net.apply)(at, *inputs)
+            chex.assert_shape(output, expected)
+            assert output.dtype == jnp.float32
+            chex.assert_tree_all_finite(output)
 
 
-@pytest.mark.parametrize("name", sorted(MODELS))
+@EVERY
 def test_bfloat16_computes_in_bfloat16(name):
-    outputs = []
-    for dtype in ("float32", "bfloat16"):
-        net = MODELS[name](**SIZES, bounded=False, dtype=dtype)["rec"]
-        outputs.append(net.apply(net.init(jax.random.key(0), (8, 8, 3)), jnp.ones((4, 8, 8, 3))))
-    difference = jnp.max(jnp.abs(outputs[0] - outputs[1]))
-    assert 0 < difference < 0.05
+    for exact, low in zip(cases(small(name)), cases(small(name, dtype="bfloat16")), strict=True):
+        outputs = [jax.jit(net.apply)(initialised(net, inputs), *inputs) for net, inputs, _ in (exact, low)]
+        difference = jnp.max(jnp.abs(outputs[0] - outputs[1]))
+        assert 0 < difference < 0.1 * jnp.max(jnp.abs(outputs[0]))
 
 
-def test_bounded_generator_stays_in_range():
-    net = MODELS["mlp"](**SIZES, bounded=True, dtype="float32")["gen"]
-    params = net.init(jax.random.key(0), (5,), (0,))
-    x = net.apply(params, 100 * jnp.ones((4, 5)), jnp.ones((4, 0)))
-    assert jnp.max(jnp.abs(x)) <= 1
+@EVERY
+def test_every_input_and_every_parameter_matters(name):
+    """No input is dropped, and no parameter is dead: where one is, its gradient is exactly 0."""
+    for net, inputs, expected in cases(small(name)):
+        params = raised(initialised(net, inputs))
+        weights = normals(*expected, seed=1)
+        weighted = lambda a, net=net, weights=weights: jnp.sum(net.apply(*a) * weights)  # noqa: E731
+        gradients = jax.jit(jax.grad(weighted))((params, *inputs))
+        for path, leaf in jax.tree_util.tree_leaves_with_path(gradients):
+            assert leaf.size == 0 or jnp.any(leaf != 0), path
+
+
+@EVERY
+def test_only_bounded_generators_end_in_a_tanh(name):
+    z, eps = 100 * normals(4, 5), normals(4, 0)
+    bounded, free = (small(name, bounded=b).gen for b in (True, False))
+    params = initialised(bounded, (z, eps))
+    params = jax.tree.map(lambda leaf: 10 * leaf, params)
+    assert jnp.max(jnp.abs(free.apply(params, z, eps))) > 1.5
+    np.testing.assert_allclose(bounded.apply(params, z, eps), jnp.tanh(free.apply(params, z, eps)), atol=1e-6)
+
+
+@EVERY
+def test_frozen_nets_judge_an_example_apart_from_its_batch(name):
+    for net, inputs, _ in cases(small(name)):
+        params = initialised(net, inputs)
+        apply = jax.jit(net.apply)
+        frozen = jax.jit(net.freeze)(params, *inputs)
+        whole = apply(frozen, *inputs)
+        np.testing.assert_allclose(whole, apply(params, *inputs), atol=1e-5, err_msg="of the batch itself")
+        alone = apply(frozen, *(i[:1] for i in inputs))
+        np.testing.assert_allclose(alone, whole[:1], atol=1e-5)
+
+
+@EVERY
+def test_without_norm_there_is_nothing_to_freeze(name):
+    for net, inputs, _ in cases(small(name, **WITHOUT_NORM[name])):
+        params = initialised(net, inputs)
+        assert net.freeze(params, *inputs) is params
+
+
+@EVERY
+def test_gradient_penalty_has_gradients(name):
+    """R1's, which are second derivatives: against a finite difference, fine enough not to cross a kink."""
+    with jax.enable_x64(True):
+        disc = small(name, dtype="float64", **WITHOUT_NORM[name]).disc
+        x = normals(4, *SHAPE)
+
+        def penalty(params):
+            return jnp.sum(jax.grad(lambda x: jnp.sum(disc.apply(params, x)))(x) ** 2)
+
+        params = raised(jax.tree.map(jnp.float64, initialised(disc, (x,))))
+        direction = jax.tree.map(lambda leaf: normals(*leaf.shape, seed=2), params)
+        moved = jax.jit(lambda step: penalty(jax.tree.map(lambda p, d: p + step * d, params, direction)))
+        difference = (moved(1e-6) - moved(-1e-6)) / 2e-6
+        assert abs(difference) > 0.1
+        np.testing.assert_allclose(jax.jit(jax.grad(moved))(0.0), difference, rtol=1e-6)
 
 
 @pytest.mark.parametrize("init", sorted(INITIALISERS))
 def test_initialisers(init):
-    net = MODELS["mlp"](**SIZES, bounded=False, dtype="float32", init=init)["rec"]
-    chex.assert_tree_all_finite(net.init(jax.random.key(0), (8, 8, 3)))
+    rec = small("mlp", init=init).rec(5)
+    kernels = jax.tree.leaves(rec.init(jax.random.key(0), SHAPE))
+    chex.assert_tree_all_finite(kernels)
+    assert any(jnp.std(kernel) > 0 for kernel in kernels)
+
+
+@pytest.mark.parametrize(("shape", "layers"), [((28, 28, 3), 3), ((32, 32, 3), 3), ((64, 64, 3), 4), ((8, 8, 1), 1)])
+def test_dcgan_has_a_layer_for_each_halving(shape, layers):
+    nets = small("dcgan", shape=shape, disc_ratio=0.5)
+    params = {"gen": outlined(nets.gen, (5,), (0,)), "disc": outlined(nets.disc, shape)}
+    upwards = [params["gen"][f"ConvTranspose_{i}"]["kernel"].shape for i in range(layers)]
+    widths = [4 * 2**i for i in range(layers)]
+    inputs = widths[::-1]
+    assert upwards == [(5, 5, i, o) for i, o in zip(inputs, [*inputs[1:], shape[-1]], strict=True)]
+    downwards = [params["disc"]["trunk"][f"Conv_{i}"]["kernel"].shape[-1] for i in range(layers)]
+    assert downwards == [width // 2 for width in widths]
+    assert jax.eval_shape(nets.gen.apply, params["gen"], normals(4, 5), normals(4, 0)).shape == (4, *shape)
+
+
+def test_dcgan_normalises_all_but_the_first_layer_of_judges_and_the_last_of_the_generator():
+    nets = small("dcgan", shape=(16, 16, 3))
+    for params, norms in (
+        (outlined(nets.gen, (5,), (0,)), 2),
+        (outlined(nets.disc, (16, 16, 3))["trunk"], 1),
+        (outlined(nets.rec(5), (16, 16, 3))["trunk"], 1),
+    ):
+        assert sum(key.startswith("BatchNorm") for key in params) == norms
+
+
+def test_dcgan_ends_in_a_linear_layer_without_latents():
+    disc = small("dcgan").disc
+    assert set(outlined(disc, SHAPE)["Mlp_0"]) == {"Dense_0"}
+    assert set(outlined(disc, (5,), SHAPE)["Mlp_0"]) == {"Dense_0", "Dense_1"}
+    assert set(outlined(disc, (5,))) == {"Mlp_0"}
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("dcgan", {"shape": (2,)}, r"dcgan takes images \[H, W, C\] of more than 4 pixels a side, not \[2\]"),
+        (
+            "resnet",
+            {"shape": (4, 4, 3)},
+            r"resnet takes images \[H, W, C\] of more than 4 pixels a side, not \[4, 4, 3\]",
+        ),
+        ("dcgan", {"disc_ratio": 0.0}, "disc_ratio is 0.0; it must be more than 0"),
+        ("dcgan", {"base_width": 0}, "base_width is 0; it must be 1 or more"),
+        ("resnet", {"blocks": 0}, "blocks is 0; it must be 1 or more"),
+    ],
+)
+def test_refusals(name, options, message):
+    with pytest.raises(ValueError, match=message):
+        small(name, **options)
+
+
+def test_resnet_starts_as_its_skip_connections():
+    """Whatever the blocks do, they add nothing to begin with, and something once they have learned."""
+    gen = small("resnet", blocks=2).gen
+    inputs = (normals(4, 5), normals(4, 0))
+    params = initialised(gen, inputs)
+    stages, output = params["stages"], gen.apply(params, *inputs)
+    for layer, changes in (("Dense_0", False), ("Conv_0", False), ("Dense_1", True)):
+        moved = {k: v | {layer: raised(v[layer])} if k.startswith("Block") else v for k, v in stages.items()}
+        difference = jnp.max(jnp.abs(gen.apply(params | {"stages": moved}, *inputs) - output))
+        assert (difference > 0.01) == changes, layer
+
+
+class Normalised(nn.Module):
+    """A linear layer and batch normalisation, with room for statistics that differ by device."""
+
+    dtype: str = "float32"
+
+    @nn.compact
+    def __call__(self, x):
+        return BatchNorm(self.dtype)(nn.Dense(3, dtype=self.dtype)(x))
+
+
+@pytest.fixture
+def net():
+    return from_module(Normalised())
+
+
+@pytest.fixture
+def params(net):
+    return raised(initialised(net, (X,)))
+
+
+X = normals(8, 4, 5) + jnp.arange(8.0).reshape(8, 1, 1)  # every device's part has another mean
+
+
+def test_batch_norm_takes_the_statistics_of_the_batch(net, params):
+    h = np.asarray(nn.Dense(3).apply({"params": params["Dense_0"]}, X))
+    scale, bias = (np.asarray(params["BatchNorm_0"]["norm"][leaf]) for leaf in ("scale", "bias"))
+    expected = scale * (h - h.mean((0, 1))) / np.sqrt(h.var((0, 1)) + 1e-5) + bias
+    np.testing.assert_allclose(net.apply(params, X), expected, atol=1e-5)
+
+
+def test_batch_norm_frozen_normalises_by_what_it_was_frozen_on(net, params):
+    frozen = net.freeze(params, X)
+    np.testing.assert_allclose(net.apply(frozen, X[2:3]), net.apply(params, X)[2:3], atol=1e-5)
+    assert jnp.max(jnp.abs(net.apply(params, X[2:3]) - net.apply(frozen, X[2:3]))) > 0.5
+
+
+def loss(net, params, x):
+    """Of the shape of a training loss: a mean over examples."""
+    return jnp.mean(jnp.sum(jnp.sin(net.apply(params, x)), axis=(1, 2)))
+
+
+def on_devices(function):
+    """`function` of replicated parameters and a part of the batch, on 4 devices."""
+    return jax.pmap(function, axis_name=network.AXIS, in_axes=(None, 0), devices=jax.devices()[:4])
+
+
+def test_batch_norm_is_that_of_the_whole_batch_on_any_number_of_devices(net, params):
+    parts = X.reshape(4, 2, 4, 5)
+    outputs = on_devices(net.apply)(params, parts)
+    np.testing.assert_allclose(outputs.reshape(8, 4, 3), net.apply(params, X), atol=1e-5)
+    frozen = on_devices(net.freeze)(params, parts)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a[3], b, atol=1e-5), frozen, net.freeze(params, X))
+
+
+def test_batch_norm_has_the_gradients_of_the_whole_batch_on_any_number_of_devices(net, params):
+    def gradients(params, x):
+        to_params, to_x = jax.grad(lambda p, x: loss(net, p, x), argnums=(0, 1))(params, x)
+        return jax.lax.pmean(to_params, network.AXIS), to_x
+
+    to_params, to_x = on_devices(gradients)(params, X.reshape(4, 2, 4, 5))
+    expected, expected_to_x = jax.grad(lambda p, x: loss(net, p, x), argnums=(0, 1))(params, X)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a[0], b, atol=1e-5), to_params, expected)
+    np.testing.assert_allclose(to_x.reshape(X.shape) / 4, expected_to_x, atol=1e-5)
+
+
+def test_batch_norm_in_bfloat16_has_statistics_in_float32():
+    low = from_module(Normalised("bfloat16"))
+    params = low.init(jax.random.key(0), (4, 5))
+    frozen = low.freeze(params, X)
+    assert {leaf.dtype for leaf in jax.tree.leaves(frozen)} == {jnp.dtype("float32")}
+    np.testing.assert_allclose(low.apply(params, X), from_module(Normalised()).apply(params, X), atol=0.05)
 
 
 def test_packing_concatenates_neighbours_along_the_last_axis():
-    echo = Network(init=lambda key, *shapes: shapes, apply=lambda params, *inputs: inputs)
+    echo = Network(init=lambda key, *shapes: shapes, apply=lambda params, *inputs: inputs, freeze=None)
     two = packed(echo, 2)
     assert two.init(jax.random.key(0), (3,), (8, 8, 1)) == ((6,), (8, 8, 2))
     z = jnp.arange(12.0).reshape(4, 3)

@@ -21,6 +21,11 @@ GOLDENS = Path(__file__).parent / "goldens.json"
 every_combination = pytest.mark.parametrize(("objective", "model", "data"), COMBINATIONS)
 
 
+def arrays(experiment):
+    """What to draw from, which every source has on the device."""
+    return jax.tree.map(jnp.asarray, experiment.source.held_out)
+
+
 def one_batch(experiment, n=6):
     """Parameters of seed 0, and a batch of `n` examples, of the step 0."""
 
@@ -30,7 +35,7 @@ def one_batch(experiment, n=6):
         state = make_init(experiment.objective, experiment.optimizers, ema=False)(0)
         return state.params, Batch(x, jax.vmap(experiment.objective.noise)(keys), state.step, state.opt_state)
 
-    return draw(jnp.asarray(experiment.source.train), jax.random.split(jax.random.key(1), n))
+    return draw(arrays(experiment), jax.random.split(jax.random.key(1), n))
 
 
 def compiled_gradients(experiment):
@@ -148,7 +153,7 @@ def test_one_step_golden(objective, model, data):
     step = make_step(
         experiment.objective, resident(experiment.source.sample), optimizers, batch_size=8, ema_half_life=8.0
     )
-    after, scalars = jax.jit(step)(state, jnp.asarray(experiment.source.train))
+    after, scalars = jax.jit(step)(state, arrays(experiment))
     found = {name: float(value) for name, value in scalars.items()}
     for kind in ("params", "ema"):
         for net, params in getattr(after, kind).items():

@@ -12,7 +12,7 @@ from veegan_jax import parallel
 from veegan_jax.build import build, fused_step, initial_state, select_devices
 from veegan_jax.errors import UserError
 from veegan_jax.models.network import AXIS
-from veegan_jax.step import make_init, make_step, resident
+from veegan_jax.step import fuse, make_init, make_step, resident, streamed
 
 
 def run(config, steps=6):
@@ -64,6 +64,23 @@ def test_gradients_on_four_devices_are_those_on_one(kind):
     four = one_gradient_step(4, kind)
     chex.assert_trees_all_close(one, four, rtol=1e-4, atol=1e-6)
     assert all(np.abs(leaf).max() > 1e-4 for leaf in jax.tree.leaves(one[0]) if leaf.ndim == 2)
+
+
+@pytest.mark.parametrize("kind", ["pmap", "shard_map"])
+def test_a_stream_is_split_over_devices_as_a_batch_is(kind):
+    experiment = build(tiny("gan"))
+    sgd = {"disc": optax.sgd(1.0), "gen": optax.sgd(1.0)}
+    batches = np.asarray(jax.random.randint(jax.random.key(0), (3, 16, 2), 0, 9), np.uint8)
+
+    def run(count):
+        fetch = streamed(lambda x: x.astype(jnp.float32))
+        step = make_step(experiment.objective, fetch, sgd, batch_size=16, axis=AXIS, shards=count)
+        state = jax.jit(make_init(experiment.objective, sgd, ema=False))(0)
+        devices = jax.devices()[:count]
+        call = parallel.over_devices(fuse(step, 3), devices, kind, split=True)
+        return jax.tree.map(np.asarray, call(parallel.replicate(state, devices), (batches, np.int32(0)))[0].params)
+
+    chex.assert_trees_all_close(run(1), run(4), rtol=1e-4, atol=1e-5)
 
 
 def test_pmap_and_shard_map_give_the_same_bits():

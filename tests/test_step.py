@@ -1,5 +1,6 @@
 """The step: what it draws, that all players move from one point, that fusing changes nothing, and what it costs."""
 
+import dataclasses
 import functools
 
 import chex
@@ -13,7 +14,7 @@ from configs import grid_paper
 from tests.helpers import tiny
 from veegan_jax.build import build, initial_state
 from veegan_jax.objectives.base import Batch
-from veegan_jax.step import fuse, gradients, make_init, make_step, resident
+from veegan_jax.step import fuse, gradients, make_init, make_step, resident, streamed, turns
 
 SGD = {"disc": optax.sgd(0.1), "gen": optax.sgd(0.1)}
 
@@ -161,3 +162,58 @@ def test_nothing_is_computed_twice():
     assert by_hand == pytest.approx(0.476e9, rel=0.01)
     assert flops(functools.partial(gradients, experiment.objective), state.params, batch) / by_hand <= 1.03
     assert flops(step, state, arrays) / by_hand <= 1.15  # with the draws and the updates, which are elementwise
+
+
+def test_turns():
+    assert list(turns("simultaneous", 1, 1)) == [("disc", "gen")]
+    assert list(turns("simultaneous", 3, 2)) == [("disc",), ("disc",), ("disc", "gen"), ("gen",)]
+    assert list(turns("alternating", 2, 1)) == [("disc",), ("disc",), ("gen",)]
+
+
+def test_alternating_generator_meets_the_discriminator_that_has_moved():
+    _, state, step, arrays = make(tiny("gan"), SGD, turns=turns("alternating", 1, 1))
+    disc_only, gen_only = (make(tiny("gan"), SGD, turns=[player])[2] for player in (("disc",), ("gen",)))
+    after, scalars = jax.jit(step)(state, arrays)
+    moved, _ = jax.jit(disc_only)(state, arrays)
+    chex.assert_trees_all_close(after.params["disc"], moved.params["disc"], rtol=1e-6)
+    chex.assert_trees_all_equal(moved.params["gen"], state.params["gen"])
+    # The second turn draws anew, so that the same step alone, from there, has other noise.
+    again, _ = jax.jit(gen_only)(dataclasses.replace(moved, step=state.step), arrays)
+    moves = [jax.tree.map(jnp.subtract, s.params["gen"], state.params["gen"]) for s in (after, again)]
+    assert not np.allclose(moves[0]["Dense_0"]["kernel"], moves[1]["Dense_0"]["kernel"])
+    assert set(scalars) == {"loss/disc", "loss/gen"}
+
+
+def test_each_player_moves_as_often_as_it_is_told():
+    _, state, step, arrays = make(tiny(), turns=turns("simultaneous", 2, 3))
+    after, _ = jax.jit(step)(state, arrays)
+    assert int(after.opt_state["disc"][0].count) == 2
+    assert int(after.opt_state["gen"][0].count) == 3
+    assert int(after.step) == 1
+
+
+def test_streamed_batches_are_those_of_their_steps():
+    experiment, state, _, arrays = make(tiny("gan"), SGD)
+    step = make_step(experiment.objective, streamed(lambda x: x.astype(jnp.float32)), SGD, batch_size=16)
+    batches = jax.random.randint(jax.random.key(0), (3, 16, 2), 0, 9)
+    state = dataclasses.replace(state, step=state.step + 7)
+    fused, _ = jax.jit(fuse(step, 3))(state, (batches, jnp.int32(7)))
+    for i in range(3):
+        state, _ = jax.jit(step)(state, (batches[i : i + 1], jnp.int32(7 + i)))
+    chex.assert_trees_all_close(fused.params, state.params, rtol=1e-6)
+    swapped, _ = jax.jit(fuse(step, 3))(dataclasses.replace(state, step=state.step - 3), (batches[::-1], jnp.int32(7)))
+    assert not np.allclose(swapped.params["gen"]["Dense_0"]["kernel"], fused.params["gen"]["Dense_0"]["kernel"])
+
+
+@pytest.mark.parametrize(
+    ("objective", "loss"),
+    [("veegan", "relativistic"), ("gan", "hinge"), ("ali", "minimax"), ("aae", "kl"), ("unrolled", "relativistic")],
+)
+def test_options_compose(objective, loss):
+    """Packing, both penalties and their schedule, spectral normalisation and several turns at once."""
+    config = tiny(objective, packing=2, spectral_norm=True)
+    config.penalty.update({"r1": 0.1, "r2": 0.1, "final": 0.5, "anneal_steps": 3})
+    config[config.objective].adversarial_loss = loss
+    _, state, step, arrays = make(config, turns=turns("alternating", 1, 2))
+    after, scalars = jax.jit(fuse(step, 3))(state, arrays)
+    chex.assert_tree_all_finite((after.params, scalars))

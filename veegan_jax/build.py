@@ -36,6 +36,11 @@ class Experiment(NamedTuple):
     columns: tuple[str, ...]
 
     @property
+    def best_metric(self) -> str:
+        """The column by which checkpoints are the best."""
+        return self.config.best_metric or ("kl" if "kl" in self.columns else self.columns[0])
+
+    @property
     def num_eval(self) -> int:
         """How many samples a measurement takes."""
         return self.config.eval_samples or self.source.num_eval
@@ -53,7 +58,7 @@ def build(config: ConfigDict) -> Experiment:
     objective = _objective(config, source, optimizers["disc"])
     metrics = tuple(METRICS[name](reference) for name, reference in source.references.items())
     columns = tuple(c for metric in metrics for c in metric.columns) + (LATENT_COLUMNS if objective.encode else ())
-    if config.best_metric not in columns:
+    if config.best_metric and config.best_metric not in columns:
         raise UserError(f"config.best_metric is {config.best_metric!r}; {suggestion(config.best_metric, columns)}")
     return Experiment(config, source, objective, optimizers, metrics, columns)
 

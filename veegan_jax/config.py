@@ -118,10 +118,11 @@ def _run(c: ConfigDict) -> None:
     c.save_every = 2_000
     # Samples per measurement; 0 for as many as the data set's published protocol has.
     c.eval_samples = 0
-    # Checkpoints to keep: the latest so many, and the best so many by a metric that is measured (see the table).
+    # Checkpoints to keep: the latest so many, and the best so many by a metric that is measured (see the table); empty
+    # for the reverse KL where there is one, and otherwise for the data's first metric.
     c.keep_latest = 2
     c.keep_best = 1
-    c.best_metric = "kl"
+    c.best_metric = ""
     # A comparison: the rows of one table, each a run with the fields in which it departs from this config, as
     # {"pacgan": {"objective": "gan", "packing": 2}}; empty for a single run.
     c.compare = ConfigDict()

@@ -93,7 +93,7 @@ def table(experiment: Experiment, rows: Mapping[str, Sequence[Scores]], real: Sc
         "generator: moving average of its parameters" if config.ema_half_life else "",
         seeds if config.num_seeds > 1 else f"seed {config.seed}",
         experiment.source.note,
-        *(metric.note for metric in experiment.metrics),
+        *(metric.note() for metric in experiment.metrics),
     ]
     lines = tabulate(
         body, headings, tablefmt="github", disable_numparse=True, colalign=["left", *["right"] * (len(headings) - 1)]

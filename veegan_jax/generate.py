@@ -165,7 +165,7 @@ def load_with(experiment: Experiment, workdir: Path, step: int | str = "latest")
     """`load`, with an experiment that is built already."""
     if not (workdir / "checkpoints").is_dir():
         raise UserError(f"--workdir {workdir} holds no checkpoint yet; train there first")
-    checkpoints = Checkpoints(workdir, best_metric=experiment.config.best_metric, read_only=True)
+    checkpoints = Checkpoints(workdir, best_metric=experiment.best_metric, read_only=True)
     try:
         if step == "best" and (best := checkpoints.best_step()) is not None:
             step = best

@@ -75,7 +75,7 @@ def train(config: ConfigDict, workdir: Path) -> Outcome:
     devices = select_devices(config)
     claim(workdir, effective(config))
     checkpoints = Checkpoints(
-        workdir, keep_latest=config.keep_latest, keep_best=config.keep_best, best_metric=config.best_metric
+        workdir, keep_latest=config.keep_latest, keep_best=config.keep_best, best_metric=experiment.best_metric
     )
     with StopSignals() as stop, closing(checkpoints):
         restored = checkpoints.restore(jax.eval_shape(lambda: initial_state(experiment)))

@@ -3,12 +3,18 @@
 from collections.abc import Callable
 
 from veegan_jax.data.base import Source
+from veegan_jax.data.celeba import celeba
+from veegan_jax.data.cifar10 import cifar10
 from veegan_jax.data.mixtures import grid, ring, synthetic1200
 from veegan_jax.data.mnist import mnist, stacked_mnist
+from veegan_jax.data.own_images import images
 from veegan_jax.data.stacked_digits import stacked_digits
 
 SOURCES: dict[str, Callable[..., Source]] = {
+    "celeba": celeba,
+    "cifar10": cifar10,
     "grid": grid,
+    "images": images,
     "mnist": mnist,
     "ring": ring,
     "stacked_digits": stacked_digits,

@@ -7,7 +7,7 @@ veegan_jax.prepare` puts official ones there.
 import contextlib
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 import numpy as np
@@ -20,57 +20,88 @@ CHUNK = 4096
 
 def is_prepared(name: str) -> bool:
     """Whether a set of this name, as 'mnist' or 'mnist:3.0.1', is on disk."""
-    with _quiet(), contextlib.suppress(ValueError):
+    with contextlib.suppress(ValueError):
         return bool(_builder(name).is_prepared())
     return False
 
 
+def splits(name: str) -> Collection[str]:
+    """The names of a set's splits.
+
+    Raises:
+        ValueError: if the set is unknown or not prepared.
+    """
+    return _prepared(name).info.splits.keys()
+
+
 def read_labelled(name: str) -> LabelledImages:
-    """Reads the splits 'train' and 'test' of a set of labelled images of one size.
+    """Reads the splits 'train' and 'test' of a set of images of one size with labels.
 
     Raises:
         ValueError: if the set is unknown, not prepared, or has no such splits or features.
     """
-    train, test = (_read(name, split) for split in ("train", "test"))
+    if "label" not in _prepared(name).info.features:
+        raise ValueError(f"path is {TFDS}{name}; that set has no feature 'label'")
+    train, test = (_read_labelled(name, split) for split in ("train", "test"))
     return LabelledImages(*train, *test)
 
 
-def _read(name: str, split: str) -> tuple[np.ndarray, np.ndarray]:
-    """All images uint8 `[N, H, W, C]` and labels int64 `[N]` of a split."""
-    source = open_split(name, split)
+def _read_labelled(name: str, split: str) -> tuple[np.ndarray, np.ndarray]:
+    source, key = _open(name, split)
     images, labels = [], []
-    with _quiet():
-        for start in range(0, len(source), CHUNK):
-            chunk = source.__getitems__(range(start, min(start + CHUNK, len(source))))
-            images.append(np.stack([example["image"] for example in chunk]))
-            labels.append(np.array([example["label"] for example in chunk], np.int64))
+    for start in range(0, len(source), CHUNK):
+        chunk = source.__getitems__(range(start, min(start + CHUNK, len(source))))
+        images.append(np.stack([example[key] for example in chunk]))
+        labels.append(np.array([example["label"] for example in chunk], np.int64))
     return np.concatenate(images), np.concatenate(labels)
 
 
-def open_split(name: str, split: str) -> Any:
-    """The examples of a split, a sequence of dicts that is read by position.
+def open_images(name: str, split: str) -> tuple[int, Callable[[np.ndarray], list[np.ndarray]]]:
+    """How many images a split has, and what reads those at given positions, uint8 `[h, w, c]` each of its size.
 
     Raises:
-        ValueError: if the set is unknown or not prepared, has no such split, or is in a format that needs TensorFlow.
+        ValueError: if the set is unknown, not prepared, or has no such split or no images.
     """
+    source, key = _open(name, split)
+    return len(source), lambda chosen: [example[key] for example in source.__getitems__(chosen.tolist())]
+
+
+def _open(name: str, split: str) -> tuple[Any, str]:
+    """The examples of a split, a sequence of dicts that is read by position; and the key of their image."""
+    builder = _prepared(name)
+    info = builder.info
+    if split not in info.splits or not info.splits[split].num_examples:
+        raise ValueError(
+            f"path is {TFDS}{name}; it has no examples in a split {split!r}; it has {', '.join(info.splits)}"
+        )
+    keys = [key for key, feature in info.features.items() if _is_image(feature)]
+    if not keys:
+        raise ValueError(f"path is {TFDS}{name}; it has no images among its features: {', '.join(info.features)}")
+    try:
+        with _quiet():
+            source = builder.as_data_source(split)
+            source[0]  # the first to be decoded is what the library remarks on
+    except NotImplementedError as error:
+        raise ValueError(
+            f"path is {TFDS}{name}; it is prepared as {info.file_format.value}, which only TensorFlow reads; prepare "
+            f"it as array_record: python -m veegan_jax.prepare {name} --data_dir ANOTHER_FOLDER"
+        ) from error
+    return source, "image" if "image" in keys else keys[0]
+
+
+def _is_image(feature: Any) -> bool:
+    shape, dtype = getattr(feature, "shape", None), getattr(feature, "np_dtype", None)
+    return dtype == np.uint8 and isinstance(shape, tuple) and len(shape) == 3 and shape[2] in (1, 3)
+
+
+def _prepared(name: str) -> Any:
     builder = _builder(name)
-    with _quiet():
-        if not builder.is_prepared():
-            raise ValueError(
-                f"path is {TFDS}{name}; that set is not prepared in {builder.data_dir}: "
-                f"run python -m veegan_jax.prepare {name}, or set TFDS_DATA_DIR to where it is"
-            )
-        if split not in builder.info.splits:
-            raise ValueError(
-                f"path is {TFDS}{name}; it has no split {split!r}, but {', '.join(builder.info.splits) or 'none'}"
-            )
-        try:
-            return builder.as_data_source(split)
-        except NotImplementedError as error:
-            raise ValueError(
-                f"path is {TFDS}{name}; it is prepared as {builder.info.file_format.value}, which only TensorFlow "
-                f"reads; prepare it as array_record: python -m veegan_jax.prepare {name} --data_dir ANOTHER_FOLDER"
-            ) from error
+    if not builder.is_prepared():
+        raise ValueError(
+            f"path is {TFDS}{name}; that set is not prepared in {builder.data_dir}: run python -m veegan_jax.prepare "
+            f"{name}, or set TFDS_DATA_DIR to where it is"
+        )
+    return builder
 
 
 def _builder(name: str) -> Any:
@@ -86,7 +117,7 @@ def _builder(name: str) -> Any:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Without the library's log lines about OpenCV and about folders it looked into."""
+    """Without the library's log lines about OpenCV and about folders that it looked into."""
     logger = logging.getLogger("absl")
     level = logger.level
     logger.setLevel(logging.ERROR)

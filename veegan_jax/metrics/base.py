@@ -12,12 +12,13 @@ class Metric(NamedTuple):
     Attributes:
         score: `score(samples, real) -> {column: float}`; both are float32 `[N, …]`, `real` being held-out examples.
         columns: the names that `score` gives.
-        note: one line that a reader of the table needs (how the score is defined, a classifier's accuracy).
+        note: gives the line that a reader of the table needs (how the score is defined, a classifier's accuracy). A
+            function, since a metric is made for every run, also one that only samples, and costs nothing until then.
     """
 
     score: Callable[[np.ndarray, np.ndarray], dict[str, float]]
     columns: tuple[str, ...]
-    note: str
+    note: Callable[[], str]
 
 
 MetricFactory = Callable[[Any], Metric]

@@ -29,17 +29,19 @@ def digit_modes(reference: Any) -> Metric:
     Args:
         reference: of single digits, uint8 `[N, H, W]`, and `channels`, of samples `[N, H, W, channels]`.
     """
-    (teacher, accuracy), channels = classifier(reference), reference.channels
-    compare = _comparison(teacher, reference)
+    taught, channels = functools.cache(lambda: classifier(reference)), reference.channels
+    compare = _comparison(taught, reference)
 
     def score(samples: np.ndarray, real: np.ndarray) -> dict[str, float]:
         digits = np.moveaxis(samples, -1, 1).reshape(-1, *samples.shape[1:3])  # [N·C, H, W]
-        labels, features = teacher(digits)
+        labels, features = taught()[0](digits)
         tuples = labels.reshape(-1, channels) @ 10 ** np.arange(channels)
         modes = float(len(np.unique(tuples)))
         return {"modes": modes, **histogram_divergences(tuples, 10**channels), **compare(features)}
 
-    note = f"{_note('digits', accuracy, reference)}, and of each channel as a digit by itself"
+    def note() -> str:
+        return f"{_note('digits', taught()[1], reference)}, and of each channel as a digit by itself"
+
     return Metric(score, ("modes", "kl", "jsd", *FEATURE_COLUMNS), note)
 
 
@@ -49,26 +51,30 @@ def labelled_images(reference: Any) -> Metric:
     Args:
         reference: of images, uint8 `[N, H, W]` or `[N, H, W, C]`, whose classes are equally frequent, or nearly.
     """
-    teacher, accuracy = classifier(reference)
-    compare = _comparison(teacher, reference)
+    taught = functools.cache(lambda: classifier(reference))
+    compare = _comparison(taught, reference)
     num_classes = int(np.max(reference.train_labels)) + 1
 
     def score(samples: np.ndarray, real: np.ndarray) -> dict[str, float]:
-        labels, features = teacher(samples)
+        labels, features = taught()[0](samples)
         return {**histogram_divergences(labels, num_classes), **compare(features)}
 
-    note = f"{_note('classes', accuracy, reference)}; KL and JSD are those of {num_classes} classes"
+    def note() -> str:
+        return f"{_note('classes', taught()[1], reference)}; KL and JSD are those of {num_classes} classes"
+
     return Metric(score, ("kl", "jsd", *FEATURE_COLUMNS), note)
 
 
-def _comparison(teacher: Classifier, reference: Any) -> Callable[[np.ndarray], dict[str, float]]:
+def _comparison(
+    taught: Callable[[], tuple[Classifier, float]], reference: Any
+) -> Callable[[np.ndarray], dict[str, float]]:
     """A function of features `[N, D]` that compares them with those of training images."""
 
     @functools.cache
     def real() -> np.ndarray:
         images = reference.train_images
         chosen = np.random.default_rng(0).permutation(len(images))[:MOST_FEATURES]
-        return teacher.features(images[chosen])
+        return taught()[0].features(images[chosen])
 
     def compare(features: np.ndarray) -> dict[str, float]:
         x, y = features[:MOST_FEATURES], real()

@@ -32,7 +32,7 @@ def inception(reference: Any) -> Metric:
     """
     path = os.environ.get(VARIABLE, "")
     if not path:
-        return Metric(lambda samples, real: {}, (), "")
+        return Metric(lambda samples, real: {}, (), lambda: "")
     features = _network(Path(path))
 
     def score(samples: np.ndarray, real: np.ndarray) -> dict[str, float]:
@@ -41,7 +41,7 @@ def inception(reference: Any) -> Metric:
         return {"fid": frechet_distance(x, y), "kid": kernel_distance(x, y)}
 
     note = f"FID and KID of at most {MOST_COMPARED:,} images (50,000 is usual), in the features of {Path(path).name}"
-    return Metric(score, ("fid", "kid"), note)
+    return Metric(score, ("fid", "kid"), lambda: note)
 
 
 def stored(images: np.ndarray) -> np.ndarray:

@@ -24,7 +24,7 @@ def mixture(reference: Any) -> Metric:
         return {**_captured(nearest, good), **histogram_divergences(nearest, len(reference.means))}
 
     note = f"high quality: L2 distance to the nearest mean ≤ {reference.radius:g} std"
-    return Metric(score, ("modes", "high_quality", "kl", "jsd"), note)
+    return Metric(score, ("modes", "high_quality", "kl", "jsd"), lambda: note)
 
 
 def subspace_mixture(reference: Any) -> Metric:
@@ -52,10 +52,10 @@ def subspace_mixture(reference: Any) -> Metric:
 
     bounds = f"{np.sqrt(low):.2f} to {np.sqrt(high):.2f} std"
     note = (
-        f"{paper.note}; calibrated: {bounds} from it in the {noisy} noisy dimensions, and an RMS ≤ "
+        f"{paper.note()}; calibrated: {bounds} from it in the {noisy} noisy dimensions, and an RMS ≤ "
         f"{OFF_SUBSPACE_STDS:g} std in the others"
     )
-    return Metric(score, (*paper.columns, "calibrated_modes", "calibrated_high_quality"), note)
+    return Metric(score, (*paper.columns, "calibrated_modes", "calibrated_high_quality"), lambda: note)
 
 
 def _nearest_mean(samples: np.ndarray, means: np.ndarray) -> np.ndarray:

@@ -23,7 +23,7 @@ class Mlp(nn.Module):
     @nn.compact
     def __call__(self, *inputs: jax.Array) -> jax.Array:
         """Maps inputs `[B, …]` to `[B, *out_shape]`."""
-        h = jnp.concatenate([x.reshape(x.shape[0], -1) for x in inputs], axis=-1)
+        h = jnp.concatenate([x.reshape(x.shape[0], -1).astype(self.dtype) for x in inputs], axis=-1)
         kernel_init = network.INITIALISERS[self.init_scheme]
         for width in self.hidden:
             h = nn.Dense(width, dtype=self.dtype, kernel_init=kernel_init)(h)

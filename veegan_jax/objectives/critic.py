@@ -41,12 +41,14 @@ def penalty(*, r1: float = 0.0, r2: float = 0.0, final: float = 1.0, anneal_step
         anneal_steps: steps over which γ falls (or rises) to it, along half a cosine; 0 for a constant γ.
 
     Raises:
-        ValueError: if a number is negative.
+        ValueError: if a number is negative, or there is a schedule of nothing.
     """
     chosen = Penalty(r1, r2, final, anneal_steps)
     for name, value in chosen._asdict().items():
         if value < 0:
             raise ValueError(f"{name} is {value}; it must be 0 or more")
+    if anneal_steps and not (r1 or r2):
+        raise ValueError(f"anneal_steps is {anneal_steps}, but r1 and r2 are 0: there is no penalty to anneal")
     return chosen
 
 

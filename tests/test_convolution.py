@@ -1,0 +1,149 @@
+"""The convolutions against lax's own, to the second derivative."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from veegan_jax.models import convolution
+from veegan_jax.models.convolution import Conv, ConvTranspose, conv, conv_transpose, pyramid
+
+LAYOUT = ("NHWC", "HWIO", "NHWC")
+# Strides, kernel sizes and image sizes, odd and even, in no more cases than that takes.
+CASES = [
+    *((1, k, (7, 8)) for k in (3, 4, 5)),
+    *((2, k, (7, 8)) for k in (3, 4, 5)),
+    *((2, k, size) for k, size in ((5, (28, 14)), (4, (32, 28)), (3, (1, 2)))),
+]
+parametrised = pytest.mark.parametrize(("stride", "window", "size"), CASES)
+
+
+@pytest.fixture(params=["on a CPU", "elsewhere"])
+def backend(request, monkeypatch):
+    """The form for CPUs, and the one for accelerators, which runs on any device."""
+    monkeypatch.setattr(convolution, "_on_cpu", lambda: request.param == "on a CPU")
+
+
+def lax_conv(x, kernel, stride):
+    return jax.lax.conv_general_dilated(x, kernel, (stride, stride), "SAME", dimension_numbers=LAYOUT)
+
+
+def lax_conv_transpose(x, kernel, size, stride):
+    """The gradient of lax's convolution to its input, by lax's rule."""
+    image = jax.ShapeDtypeStruct((x.shape[0], *size, kernel.shape[3]), x.dtype)
+    (y,) = jax.linear_transpose(lambda image: lax_conv(image, kernel.swapaxes(2, 3), stride), image)(x)
+    return y
+
+
+def operands(*shapes, dtype="float32"):
+    keys = jax.random.split(jax.random.key(0), len(shapes))
+    x, kernel = (jax.random.normal(key, shape).astype(dtype) for key, shape in zip(keys, shapes, strict=True))
+    return x, kernel / 5
+
+
+def loss(function):
+    return lambda x, kernel: jnp.sum(jnp.tanh(function(x, kernel)))
+
+
+def first_order(function):
+    return jax.value_and_grad(loss(function), argnums=(0, 1))
+
+
+def penalty(function):
+    """A gradient penalty, as R1 takes it, and of the kernel's gradient too."""
+
+    def penalty(x, kernel):
+        _, (to_x, to_kernel) = first_order(function)(x, kernel)
+        return jnp.sum(to_x**2) + jnp.sum(jnp.sin(to_kernel))
+
+    return penalty
+
+
+def assert_close(ours, theirs, tolerance=2e-5):
+    for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
+        assert a.dtype == b.dtype
+        assert a.shape == b.shape
+        a, b = np.asarray(a, "float64"), np.asarray(b, "float64")
+        np.testing.assert_allclose(a, b, rtol=0, atol=tolerance * np.abs(b).max())
+
+
+@parametrised
+def test_conv_is_laxs_to_the_second_derivative(stride, window, size):
+    x, kernel = operands((2, *size, 3), (window, window, 3, 4))
+
+    def orders(function):
+        second = jax.grad(penalty(function), argnums=(0, 1))
+        return jax.jit(lambda *a: (function(*a), first_order(function)(*a), second(*a)))(x, kernel)
+
+    assert_close(orders(lambda *a: conv(*a, stride)), orders(lambda *a: lax_conv(*a, stride)))
+
+
+@parametrised
+def test_conv_transpose_is_the_gradient_of_laxs_conv(stride, window, size, backend):
+    small = [-(-n // stride) for n in size]
+    x, kernel = operands((2, *small, 4), (window, window, 4, 3))
+
+    def orders(function):
+        return jax.jit(lambda *a: (function(*a), first_order(function)(*a)))(x, kernel)
+
+    ours = orders(lambda *a: conv_transpose(*a, size, stride))
+    assert_close(ours, orders(lambda *a: lax_conv_transpose(*a, size, stride)))
+
+
+def test_bfloat16():
+    x, kernel = operands((2, 8, 8, 3), (5, 5, 3, 4), dtype="bfloat16")
+    (loss_value, to_x_and_kernel) = first_order(lambda *a: conv(*a, 2))(x, kernel)
+    exact, expected = first_order(lambda *a: lax_conv(*a, 2))(x.astype("float32"), kernel.astype("float32"))
+    assert {leaf.dtype for leaf in jax.tree.leaves((loss_value, to_x_and_kernel))} == {jnp.dtype("bfloat16")}
+    assert_close(jax.tree.map(lambda a: a.astype("float32"), to_x_and_kernel), expected, tolerance=0.03)
+    assert abs(loss_value.astype("float32") - exact) < 0.03 * abs(exact)
+
+
+@pytest.mark.parametrize("over", ["vmap", "map", "scan", "pmap"])
+def test_transformed(over):
+    """The second derivative under each of JAX's maps: of a batch of images, each with its own kernel."""
+    x, kernel = operands((4, 2, 8, 8, 3), (4, 5, 5, 3, 4))
+    maps = {
+        "vmap": jax.vmap,
+        "map": lambda f: lambda *a: jax.lax.map(lambda pair: f(*pair), a),
+        "scan": lambda f: lambda *a: jax.lax.scan(lambda carry, pair: (carry, f(*pair)), 0, a)[1],
+        "pmap": jax.pmap,
+    }
+    ours = maps[over](jax.grad(penalty(lambda *a: conv(*a, 2)), argnums=(0, 1)))(x, kernel)
+    theirs = jax.vmap(jax.grad(penalty(lambda *a: lax_conv(*a, 2)), argnums=(0, 1)))(x, kernel)
+    assert_close(ours, theirs)
+
+
+@pytest.mark.parametrize(
+    ("layer", "expected"), [(Conv(4, 5, 2), (2, 4, 4, 4)), (ConvTranspose(4, 5, (15, 16), 2), (2, 15, 16, 4))]
+)
+def test_layers_have_a_kernel_and_a_bias(layer, expected):
+    x = jnp.ones((2, 8, 8, 3))
+    params = layer.init(jax.random.key(0), x)["params"]
+    assert jax.tree.map(jnp.shape, params) == {"kernel": (5, 5, 3, 4), "bias": (4,)}
+    raised = {"kernel": params["kernel"], "bias": jnp.arange(4.0)}
+    y = layer.apply({"params": raised}, x)
+    assert y.shape == expected
+    difference = y - layer.apply({"params": params}, x)
+    np.testing.assert_allclose(difference, np.broadcast_to(np.arange(4.0), expected), atol=1e-5)
+    low = layer.clone(dtype="bfloat16", use_bias=False)
+    assert set(low.init(jax.random.key(0), x)["params"]) == {"kernel"}
+    assert low.apply({"params": {"kernel": params["kernel"]}}, x).dtype == jnp.bfloat16
+
+
+def test_conv_transpose_refuses_a_size_that_no_convolution_takes_there():
+    x, kernel = operands((1, 4, 4, 3), (5, 5, 3, 2))
+    with pytest.raises(ValueError, match=r"takes \(9, 8\) to \(4, 4\)"):
+        conv_transpose(x, kernel, (9, 8), 2)
+
+
+def test_pyramid():
+    assert pyramid((28, 28, 3), 4) == [(28, 28), (14, 14), (7, 7), (4, 4)]
+    assert pyramid((8, 12, 1), 4) == [(8, 12), (4, 6)]
+    for shape in ((2,), (4, 28, 3), (28, 28)):
+        with pytest.raises(
+            ValueError, match=r"smallest is 4; the data must be images \[H, W, C\] of more pixels .* are \["
+        ):
+            pyramid(shape, 4)
+    with pytest.raises(ValueError, match="smallest is 0; it must be"):
+        pyramid((8, 8, 3), 0)

@@ -1,0 +1,75 @@
+"""The examples of docs/extending.md do what it says: added to the registries, they train and are scored."""
+
+import importlib.util
+
+import jax
+import pytest
+
+from tests.helpers import ROOT, tiny
+from veegan_jax import config
+from veegan_jax.build import build
+from veegan_jax.config import base_config
+from veegan_jax.errors import UserError
+from veegan_jax.metrics import METRICS
+from veegan_jax.train import train
+
+EXAMPLES = ROOT / "docs" / "examples"
+REGISTRY = {
+    "lsgan": config.REGISTRIES["objective"],
+    "moons": config.REGISTRIES["data"],
+    "fourier": config.REGISTRIES["model"],
+    "energy": METRICS,
+}
+
+
+@pytest.fixture(autouse=True)
+def _added(monkeypatch):
+    for name, registry in REGISTRY.items():
+        spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        monkeypatch.setitem(registry, name, getattr(module, name))
+
+
+@pytest.mark.parametrize("name", sorted(REGISTRY))
+def test_examples_are_short_and_named(name):
+    assert len((EXAMPLES / f"{name}.py").read_text().splitlines()) < 60
+    assert f"[{name}.py](examples/{name}.py)" in (ROOT / "docs" / "extending.md").read_text()
+
+
+def test_every_example_is_tested():
+    assert {path.stem for path in EXAMPLES.glob("*.py")} == set(REGISTRY)
+
+
+def test_they_work_together(tmp_path):
+    given = tiny("lsgan", "fourier", "moons")
+    given.fourier.width = 8
+    outcome = train(given, tmp_path)
+    assert " energy |" in outcome.table
+    assert "| lsgan, step 8 |" in outcome.table
+
+
+def test_training_improves_the_score(tmp_path):
+    """The method, the data and the metric agree on which way is better."""
+    given = tiny("lsgan", "fourier", "moons", batch_size=64, num_steps=300, steps_per_call=50)
+    given.eval_every, given.save_every, given.eval_samples = 300, 300, 1000
+    given.fourier.width = 32
+    experiment = build(given)
+    train(given, tmp_path)
+    from veegan_jax.build import initial_state
+    from veegan_jax.evaluate import measure
+    from veegan_jax.generate import Sampler, load
+
+    run = load(tmp_path)
+    sampler = Sampler(experiment)
+    before = measure(experiment, sampler, sampler.trained(initial_state(experiment), 0))[0]["energy"]
+    assert measure(experiment, sampler, run.replicas[0])[0]["energy"] < 0.7 * before
+    assert jax.tree.leaves(run.replicas[0])
+
+
+def test_their_options_are_sections_of_the_config():
+    assert base_config().lsgan.margin == 1.0
+    given = tiny("lsgan", "fourier", "moons")
+    given.moons.noise = -1.0
+    with pytest.raises(UserError, match=r"config.moons.noise is -1.0; it is a standard deviation"):
+        build(given)

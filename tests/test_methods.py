@@ -1,0 +1,171 @@
+"""Each method's losses, written down once more by hand from the networks' outputs."""
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from tests.helpers import tiny
+from tests.test_objectives import one_batch
+from veegan_jax.build import build
+from veegan_jax.objectives.unrolled import unrolled
+
+
+def setup(name, n=4, **options):
+    config = tiny(name)
+    config[name].update(options)
+    experiment = build(config)
+    params, batch = one_batch(experiment, n)
+    losses, metrics = experiment.objective.losses(params, batch)
+    apply = {net: lambda *inputs, net=net: net_apply(experiment, params, net, inputs) for net in params}
+    return losses, metrics, apply, batch
+
+
+def net_apply(experiment, params, net, inputs):
+    return np.asarray(experiment.objective.nets[net].apply(params[net], *inputs), np.float64)
+
+
+def softplus(t):
+    return np.logaddexp(0, t)
+
+
+def by_hand_pairs(f, batch, std=None):
+    """(z, x_g) and (z_g, x), and their logits."""
+    z, eps, xi, x = batch.noise["z"], batch.noise["eps"], batch.noise["xi"], batch.x
+    x_g = jnp.asarray(f["gen"](z, eps), jnp.float32)
+    told = f["rec"](x)
+    mean = told[:, :3]
+    std = np.exp(told[:, 3:]) if std is None else std
+    z_g = jnp.asarray(mean + std * np.asarray(xi), jnp.float32)
+    return x_g, z_g, f["disc"](z, x_g), f["disc"](z_g, x)
+
+
+def test_ali_swaps_the_labels_and_learns_its_std():
+    losses, _, f, batch = setup("ali")
+    _, _, generated, real = by_hand_pairs(f, batch)
+    np.testing.assert_allclose(losses["disc"], np.mean(softplus(-generated)) + np.mean(softplus(real)), rtol=1e-5)
+    np.testing.assert_allclose(losses["gen"], np.mean(softplus(generated)) + np.mean(softplus(-real)), rtol=1e-5)
+
+
+def test_bigan_encodes_without_noise():
+    losses, _, f, batch = setup("bigan", adversarial_loss="minimax")
+    _, _, generated, real = by_hand_pairs(f, batch, std=0.0)
+    np.testing.assert_allclose(losses["disc"], np.mean(softplus(-generated)) + np.mean(softplus(real)), rtol=1e-5)
+    np.testing.assert_allclose(losses["gen"], -losses["disc"], rtol=1e-6)
+
+
+def test_veegan_with_a_learned_std():
+    losses, metrics, f, batch = setup("veegan", learned_std=True, reconstructor_std=0.5)
+    x_g, _, generated, _ = by_hand_pairs(f, batch)
+    told = f["rec"](x_g)
+    std = 0.5 * np.exp(told[:, 3:])
+    nll = 0.5 * ((np.asarray(batch.noise["z"]) - told[:, :3]) / std) ** 2 + np.log(std) + 0.5 * np.log(2 * np.pi)
+    np.testing.assert_allclose(metrics["d"], np.mean(np.sum(nll, axis=-1)), rtol=1e-5)
+    np.testing.assert_allclose(losses["gen"], np.mean(generated) + metrics["d"], rtol=1e-5)
+
+
+def test_veegan_data_ae_reconstructs_data():
+    losses, _, f, batch = setup("veegan_data_ae", reconstruction_weight=0.3)
+    _, z_g, generated, real = by_hand_pairs(f, batch, std=1.0)
+    again = f["gen"](z_g, batch.noise["eps"])
+    error = 0.5 * np.mean(np.sum((np.asarray(batch.x) - again) ** 2, axis=-1))
+    np.testing.assert_allclose(losses["gen"], np.mean(generated) + 0.3 * error, rtol=1e-5)
+    np.testing.assert_allclose(losses["disc"], np.mean(softplus(-generated)) + np.mean(softplus(real)), rtol=1e-5)
+
+
+def test_aae_judges_latents_and_reconstructs_data():
+    losses, _, f, batch = setup("aae", reconstruction_weight=2.0)
+    z_g = jnp.asarray(f["rec"](batch.x), jnp.float32)
+    generated, real = f["disc"](z_g), f["disc"](batch.noise["z"])
+    again = f["gen"](z_g, batch.noise["eps"])
+    error = 0.5 * np.mean(np.sum((np.asarray(batch.x) - again) ** 2, axis=-1))
+    np.testing.assert_allclose(losses["disc"], np.mean(softplus(-generated)) + np.mean(softplus(real)), rtol=1e-5)
+    np.testing.assert_allclose(losses["gen"], np.mean(softplus(generated)) + 2.0 * error, rtol=1e-5)
+
+
+def test_infogan_bounds_the_information_of_its_codes():
+    losses, metrics, f, batch = setup("infogan", information_weight=0.7)  # two categories, one continuous code
+    z = np.asarray(batch.noise["z"], np.float64)
+    x_g = jnp.asarray(f["gen"](batch.noise["z"], batch.noise["eps"]), jnp.float32)
+    told = f["rec"](x_g)
+    log_q = np.sum(z[:, :2] * (told[:, :2] - np.logaddexp(told[:, :1], told[:, 1:2])), axis=-1)
+    log_q += -0.5 * ((z[:, 2] - told[:, 2]) / np.exp(told[:, 3])) ** 2 - told[:, 3] - 0.5 * np.log(2 * np.pi)
+    bound = np.mean(log_q) + np.log(2) + np.log(2)
+    np.testing.assert_allclose(metrics["information"], bound, rtol=1e-5)
+    np.testing.assert_allclose(losses["gen"], np.mean(softplus(f["disc"](x_g))) - 0.7 * bound, rtol=1e-5)
+
+
+def test_infogan_draws_its_codes():
+    noise = jax.vmap(build(tiny("infogan")).objective.noise)(jax.random.split(jax.random.key(0), 400))
+    z = np.asarray(noise["z"])
+    np.testing.assert_array_equal(np.sort(z[:, :2], axis=-1), np.tile([0.0, 1.0], (400, 1)))
+    assert 150 < z[:, 0].sum() < 250
+    assert z[:, 2].min() < -0.9
+    assert z[:, 2].max() > 0.9
+    assert np.abs(z[:, 2]).max() <= 1
+
+
+@pytest.mark.parametrize(("categories", "continuous"), [(3, 1), (0, 0), (-1, 2)])
+def test_infogan_refuses_codes_that_do_not_fit(categories, continuous):
+    with pytest.raises(Exception, match=f"config.infogan.categories is {categories} with {continuous} continuous"):
+        setup("infogan", categories=categories, continuous=continuous)
+
+
+def test_unrolled_generator_meets_the_discriminator_of_k_updates_later():
+    experiment = build(tiny("gan"))
+    objective, adam = experiment.objective, optax.adam(1e-2, eps_root=1e-16)
+    params, batch = one_batch(experiment, 8)
+    disc, opt_state = {"disc": params["disc"]}, adam.init({"disc": params["disc"]})
+    batch = batch._replace(opt_state={"disc": opt_state})
+    for _ in range(3):  # the updates, one after another, outside
+        grads = jax.grad(lambda disc: objective.losses({**params, **disc}, batch)[0]["disc"])(disc)
+        updates, opt_state = adam.update(grads, opt_state, disc)
+        disc = optax.apply_updates(disc, updates)
+    by_hand = objective.losses({**params, **disc}, batch)[0]["gen"]
+    losses, _ = jax.jit(unrolled(objective, adam, 3).losses)(params, batch)
+    np.testing.assert_allclose(losses["gen"], by_hand, rtol=1e-5)
+    assert abs(losses["gen"] - objective.losses(params, batch)[0]["gen"]) > 1e-3
+    np.testing.assert_allclose(losses["disc"], objective.losses(params, batch)[0]["disc"], rtol=1e-6)
+
+
+def test_unrolled_gradient_goes_through_the_updates():
+    """Against finite differences; a gradient that stopped at the discriminator would be another."""
+    config = tiny("gan")
+    config.mlp.activation = "tanh"  # the unrolled loss jumps where the gradient of a ReLU does
+    experiment = build(config)
+    sgd = optax.sgd(0.5)
+    objective = unrolled(experiment.objective, sgd, 2)
+    params, batch = one_batch(experiment, 8)
+    batch = batch._replace(opt_state={"disc": sgd.init({"disc": params["disc"]})})
+    flat, unravel = jax.flatten_util.ravel_pytree(params["gen"])
+    direction = jax.random.normal(jax.random.key(3), flat.shape)
+
+    @jax.jit
+    def loss(t):
+        return objective.losses({**params, "gen": unravel(flat + t * direction)}, batch)[0]["gen"]
+
+    h = 3e-3
+    numeric = (loss(h) - loss(-h)) / (2 * h)
+    np.testing.assert_allclose(jax.grad(loss)(0.0), numeric, rtol=2e-2)
+    blind = jax.grad(
+        lambda t: experiment.objective.losses({**params, "gen": unravel(flat + t * direction)}, batch)[0]["gen"]
+    )
+    assert abs(blind(0.0) - numeric) > 0.05 * abs(numeric)
+
+
+def test_unrolling_survives_gradients_that_are_exactly_0():
+    """A ReLU unit that is dead has a second moment of 0, at which plain Adam has no derivative."""
+    config = tiny("unrolled")
+    config.mlp.activation = "relu"
+    experiment = build(config)
+    params, batch = one_batch(experiment, 8)
+    dead = jax.tree.map(jnp.zeros_like, params["disc"])
+    state = {"disc": experiment.optimizers["disc"].init({"disc": dead})}
+    batch = batch._replace(opt_state=state)
+
+    def loss(gen):
+        return experiment.objective.losses({**params, "gen": gen, "disc": dead}, batch)[0]["gen"]
+
+    chex.assert_tree_all_finite(jax.jit(jax.grad(loss))(params["gen"]))

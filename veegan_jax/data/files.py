@@ -1,0 +1,189 @@
+"""Opens images of any size, in folders, arrays and sets of TensorFlow Datasets, and makes them of one."""
+
+import zipfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from veegan_jax.data.images import TFDS, Images, LabelledImages
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+LABELLED = ("x_train", "y_train", "x_test", "y_test")
+
+
+class Form(NamedTuple):
+    """What images are made to be.
+
+    Attributes:
+        size: of each side, in pixels.
+        channels: 3 for colours, 1 for grey.
+        crop: the side of the central square that is kept, where an image is larger; 0 for the largest square.
+    """
+
+    size: int
+    channels: int
+    crop: int = 0
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Of an image, `(size, size, channels)`."""
+        return self.size, self.size, self.channels
+
+
+def open_images(path: str, form: Form) -> tuple[Images, Images | None]:
+    """Opens what a path names; an image is read, and made of the form, when it is asked for.
+
+    Args:
+        path: a folder, a `.npy` or `.npz` file, or 'tfds:NAME'.
+        form: what the images are made to be.
+
+    Returns:
+        The images, in the order of their names or positions; and those that the data hold out by themselves (`x_test`
+        of a `.npz` file, the split 'test' of a set), or None.
+
+    Raises:
+        ValueError: naming the path, what is wrong with it, and what would be right.
+    """
+    if form.size < 1:
+        raise ValueError(f"size is {form.size}; it must be a number of pixels, at least 1")
+    if path.startswith(TFDS):
+        return _open_tfds(path.removeprefix(TFDS), form)
+    if not path or not Path(path).exists():
+        raise ValueError(f"path is {path!r}; it must be a folder of images, a .npy or .npz file, or '{TFDS}NAME'")
+    if Path(path).is_dir():
+        return _open_folder(Path(path), form), None
+    arrays = read_arrays(Path(path))
+    parts = {name: _check(Path(path), name, arrays[name]) for name in ("x_train", "x_test") if name in arrays}
+    opened = {name: _open_array(array, form) for name, array in parts.items()}
+    return opened["x_train"], opened.get("x_test")
+
+
+def fit(image: "Image", form: Form) -> np.ndarray:
+    """The central square of an image, by a Lanczos filter of the wanted size: uint8 `form.shape`."""
+    from PIL import Image, ImageOps
+
+    if image.mode.startswith("I"):  # 16 bits of grey, which `convert` would clip to 8
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    image = image.convert("RGB" if form.channels == 3 else "L")
+    if form.crop:
+        width, height = (min(form.crop, side) for side in image.size)
+        left, top = (image.width - width) // 2, (image.height - height) // 2
+        image = image.crop((left, top, left + width, top + height))
+    fitted = ImageOps.fit(image, (form.size, form.size), Image.Resampling.LANCZOS)
+    return np.asarray(fitted).reshape(form.shape)
+
+
+def _fit_all(arrays: Iterable[np.ndarray], form: Form) -> np.ndarray:
+    """Images uint8 `[h, w]` or `[h, w, 1 or 3]`, each of its size, as `[B, *form.shape]`."""
+    from PIL import Image
+
+    def one(array: np.ndarray) -> np.ndarray:
+        done = array.shape == form.shape
+        return array if done else fit(Image.fromarray(array[..., 0] if array.shape[2:] == (1,) else array), form)
+
+    return np.stack([one(array) for array in arrays])
+
+
+def _open_folder(folder: Path, form: Form) -> Images:
+    found = folder.rglob("*")
+    files = sorted(f for f in found if f.suffix.lower() in SUFFIXES and not f.name.startswith(".") and f.is_file())
+    if not files:
+        raise ValueError(
+            f"path is {folder}; there are no images in it: none of its files ends in {', '.join(SUFFIXES)}"
+        )
+    return Images(form.shape, len(files), lambda chosen: np.stack([_read(folder, files[i], form) for i in chosen]))
+
+
+def _read(folder: Path, file: Path, form: Form) -> np.ndarray:
+    from PIL import Image, ImageOps
+
+    name = file.relative_to(folder)
+    try:
+        with Image.open(file) as image:
+            return fit(ImageOps.exif_transpose(image), form)
+    except Image.DecompressionBombError as error:
+        raise ValueError(f"path is {folder}; its {name} is too large an image: {error}") from error
+    except (OSError, SyntaxError, ValueError) as error:
+        raise ValueError(f"path is {folder}; its {name} is truncated or corrupt, or no image: {error}") from error
+
+
+def _open_array(array: np.ndarray, form: Form) -> Images:
+    if array.shape[1:] == form.shape:
+        return Images(form.shape, len(array), array.__getitem__)
+    return Images(form.shape, len(array), lambda chosen: _fit_all(array[chosen], form))
+
+
+def read_arrays(file: Path) -> Mapping[str, np.ndarray]:
+    """The arrays of a `.npz` file, or that of a `.npy` file as `x_train`, which is read when it is used.
+
+    Raises:
+        ValueError: if the file is of another kind or damaged, holds Python objects, or several arrays and no `x_train`.
+    """
+    if file.suffix not in (".npy", ".npz"):
+        raise ValueError(f"path is {file}; it must be a folder of images, a .npy or .npz file, or '{TFDS}NAME'")
+    try:
+        if file.suffix == ".npy":
+            return {"x_train": np.load(file, mmap_mode="r", allow_pickle=False)}
+        with np.load(file, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+    except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
+        # numpy's words for an array of arrays: "Object arrays cannot be loaded …", "Python objects in dtype"
+        hint = "; images of several sizes have to be a folder of files" if "bject" in str(error) else ""
+        raise ValueError(f"path is {file}; it cannot be read as an array: {error}{hint}") from error
+    if "x_train" not in arrays and len(arrays) == 1:
+        return {"x_train": next(iter(arrays.values()))}
+    if "x_train" not in arrays:
+        raise ValueError(
+            f"path is {file}; it holds {', '.join(arrays) or 'nothing'}, and must hold one array, or x_train and x_test"
+        )
+    return arrays
+
+
+def read_labelled(file: Path) -> LabelledImages:
+    """Reads `x_train`, `y_train`, `x_test` and `y_test` of a `.npz` file.
+
+    Raises:
+        ValueError: if one of them is missing, or is not what it should be.
+    """
+    arrays = read_arrays(file)
+    if missing := [name for name in LABELLED if name not in arrays]:
+        raise ValueError(f"path is {file}; it has no {', '.join(missing)}, but {', '.join(arrays)}")
+    train, y_train, test, y_test = (arrays[name] for name in LABELLED)
+    data = LabelledImages(_check(file, "x_train", train), y_train, _check(file, "x_test", test), y_test)
+    for images, labels, part in ((train, y_train, "train"), (test, y_test, "test")):
+        if labels.shape != images.shape[:1] or labels.dtype.kind not in "iu":
+            raise ValueError(
+                f"path is {file}; y_{part} is {labels.dtype} {list(labels.shape)}, and must be integers "
+                f"[{len(images)}], one for each image"
+            )
+    if train.shape[1:] != test.shape[1:]:
+        raise ValueError(f"path is {file}; x_train has shape {list(train.shape)}, but x_test {list(test.shape)}")
+    return data
+
+
+def _check(path: Path, name: str, array: np.ndarray) -> np.ndarray:
+    """The array as `[N, H, W, C]`."""
+    if array.dtype != np.uint8:
+        nan = ", some of them NaN" if array.dtype.kind == "f" and np.isnan(array).any() else ""
+        raise ValueError(f"path is {path}; pixels of {name} are {array.dtype}{nan}, and must be uint8, from 0 to 255")
+    if array.ndim not in (3, 4) or array.shape[3:] not in ((), (1,), (3,)) or 0 in array.shape:
+        raise ValueError(
+            f"path is {path}; {name} has shape {list(array.shape)}; it must be [N, H, W], [N, H, W, 1] or [N, H, W, 3] "
+            "with at least one image"
+        )
+    return array if array.ndim == 4 else array[..., None]
+
+
+def _open_tfds(name: str, form: Form) -> tuple[Images, Images | None]:
+    from veegan_jax.data import tfds  # here, since it takes a second that other data need not wait
+
+    def opened(split: str) -> Images:
+        count, read = tfds.open_images(name, split)
+        return Images(form.shape, count, lambda chosen: _fit_all(read(chosen), form))
+
+    return opened("train"), opened("test") if "test" in tfds.splits(name) else None

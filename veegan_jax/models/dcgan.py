@@ -1,0 +1,122 @@
+"""DCGAN (Radford et al., ICLR 2016), with the reconstructor and the joint discriminator that VEEGAN adds to it."""
+
+from typing import Literal
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from veegan_jax.models import network
+from veegan_jax.models.convolution import Conv, ConvTranspose, Size, pyramid
+from veegan_jax.models.heads import Discriminator, Reconstructor
+from veegan_jax.models.mlp import Mlp
+
+Norm = Literal["batch", "none"]
+
+
+class Generator(nn.Module):
+    """Linear to the smallest grid, then a transposed convolution to each size, with ReLUs between."""
+
+    sizes: tuple[Size, ...]  # from the smallest to the image's
+    widths: tuple[int, ...]  # at each size; the last are the image's channels
+    norm: Norm
+    bounded: bool
+    kernel_size: int
+    init_scheme: str
+    dtype: str
+
+    @nn.compact
+    def __call__(self, *noise: jax.Array) -> jax.Array:
+        """Maps noises `[B, …]` to images `[B, H, W, C]`."""
+        h = Mlp((), (*self.sizes[0], self.widths[0]), "relu", self.init_scheme, self.dtype)(*noise)
+        for size, width in zip(self.sizes[1:], self.widths[1:], strict=True):
+            h = _normalise(h, self.norm, self.dtype)
+            h = nn.relu(h)
+            bias = self.norm == "none" or size == self.sizes[-1]
+            init = network.INITIALISERS[self.init_scheme]
+            h = ConvTranspose(width, self.kernel_size, size, 2, use_bias=bias, dtype=self.dtype, kernel_init=init)(h)
+        return jnp.tanh(h) if self.bounded else h
+
+
+class Trunk(nn.Module):
+    """Convolutions of stride 2 with leaky ReLUs; the first is not normalised."""
+
+    widths: tuple[int, ...]
+    norm: Norm
+    kernel_size: int
+    init_scheme: str
+    dtype: str
+
+    @nn.compact
+    def __call__(self, h: jax.Array) -> jax.Array:
+        """Maps images `[B, H, W, C]` to features `[B, h, w, c]`."""
+        for i, width in enumerate(self.widths):
+            norm = self.norm if i > 0 else "none"
+            init = network.INITIALISERS[self.init_scheme]
+            h = Conv(width, self.kernel_size, 2, use_bias=norm == "none", dtype=self.dtype, kernel_init=init)(h)
+            h = network.ACTIVATIONS["leaky_relu"](_normalise(h, norm, self.dtype))
+        return h
+
+
+def _normalise(h: jax.Array, norm: Norm, dtype: str) -> jax.Array:
+    return network.BatchNorm(dtype)(h) if norm == "batch" else h
+
+
+def dcgan(
+    *,
+    shape: tuple[int, ...],
+    bounded: bool,
+    dtype: str,
+    base_width: int = 64,
+    disc_ratio: float = 1.0,
+    kernel_size: int = 5,
+    smallest: int = 4,
+    gen_norm: Norm = "batch",
+    rec_norm: Norm = "batch",
+    disc_norm: Norm = "batch",
+    rec_hidden: tuple[int, ...] = (500, 500),
+    disc_hidden: tuple[int, ...] = (200,),
+    init: Literal["normal_0.02", "glorot_uniform", "glorot_normal", "he_normal", "lecun_normal", "orthogonal"] = (
+        "normal_0.02"
+    ),
+) -> network.Nets:
+    """Convolutional nets for images, with no pooling: strides alone change the size.
+
+    G is linear to `smallest` pixels a side, then transposed convolutions with ReLUs; F and D are convolutions with
+    leaky ReLUs (slope 0.2), then MLPs. The widths double with each halving: 28×28 goes through 14×14×64, 7×7×128 and
+    4×4×256. The heads of F and D are those of the paper's second author's repository.
+
+    Args:
+        shape: of one data example, `[H, W, C]`.
+        bounded: whether data lie in [−1, 1]; then the generator ends in a tanh.
+        dtype: of the computation ('float32', 'bfloat16'); parameters stay float32.
+        base_width: channels at half the size of the images.
+        disc_ratio: multiplies the channels of D (0.25 and 0.5 in the unrolled experiments of Metz et al. 2017).
+        kernel_size: of every convolution, whose stride is 2.
+        smallest: images are halved until a side is this or less (2 gives PacGAN's four layers on 28×28).
+        gen_norm: 'batch' after every layer but the last.
+        rec_norm: 'batch' after every convolution but the first.
+        disc_norm: the same; gradient penalties and relativistic pairs want 'none', as an example's gradient otherwise
+            depends on its batch.
+        rec_hidden: widths of F's hidden layers after the convolutions.
+        disc_hidden: widths of D's hidden layers where z is among its inputs; with x alone D ends in a linear layer.
+        init: of the kernels; biases start at 0.
+
+    Raises:
+        ValueError: where `shape` is not that of an image, or an option is out of its range.
+    """
+    if base_width < 1:
+        raise ValueError(f"base_width is {base_width}; it must be 1 or more")
+    if not disc_ratio > 0:
+        raise ValueError(f"disc_ratio is {disc_ratio}; it must be more than 0")
+    sizes = pyramid(shape, smallest)
+    widths = tuple(base_width * 2**i for i in range(len(sizes) - 1))
+    style = {"kernel_size": kernel_size, "init_scheme": init, "dtype": dtype}
+    disc_trunk = Trunk(tuple(max(1, round(disc_ratio * w)) for w in widths), disc_norm, **style)
+    rec_trunk = Trunk(widths, rec_norm, **style)
+    gen = Generator(tuple(sizes[::-1]), (*widths[::-1], shape[-1]), gen_norm, bounded, **style)
+    return network.Nets(
+        gen=network.from_module(gen),
+        rec=lambda outputs: network.from_module(Reconstructor(rec_trunk, tuple(rec_hidden), outputs, init, dtype)),
+        disc=network.from_module(Discriminator(disc_trunk, tuple(disc_hidden), init, dtype)),
+    )

@@ -1,0 +1,85 @@
+"""Prepares an official set of TensorFlow Datasets, once: `python -m veegan_jax.prepare mnist`.
+
+This needs TensorFlow, `pip install 'veegan-jax[prepare]'`, and the Internet or the original archives; training then
+reads the set without either. Exits with 2 and one line if something is wrong.
+"""
+
+import argparse
+import importlib.util
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from veegan_jax.errors import UserError
+
+DESCRIPTION = "Downloads an official set of TensorFlow Datasets, checks it, and writes it so that training can read it."
+
+
+def prepare(name: str, data_dir: str = "", manual_dir: str = "") -> Path:
+    """Downloads a set, unless its archives are at hand, checks their checksums, and writes it as array_record.
+
+    Args:
+        name: of the set, as 'mnist', 'cifar10', 'celeb_a'.
+        data_dir: the folder to write to; empty for TFDS_DATA_DIR, or `~/tensorflow_datasets`.
+        manual_dir: a folder with the original archives, under their original names; empty to download them.
+
+    Returns:
+        The folder of the prepared set.
+
+    Raises:
+        UserError: if TensorFlow is not installed, there is no such set, or an archive is missing or wrong.
+    """
+    if importlib.util.find_spec("tensorflow") is None:
+        raise UserError(
+            "preparing a set needs TensorFlow, which is not installed: pip install 'veegan-jax[prepare]' "
+            "(into another environment if you like: reading the set later needs none)"
+        )
+    if manual_dir and not Path(manual_dir).is_dir():
+        raise UserError(f"--manual_dir is {manual_dir}; it must be a folder with the set's original archives")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    import tensorflow_datasets as tfds
+
+    try:
+        builder: Any = tfds.builder(
+            name, data_dir=data_dir or os.environ.get("TFDS_DATA_DIR"), file_format="array_record", try_gcs=False
+        )
+    except (ValueError, AssertionError) as error:
+        raise UserError(
+            f"the set is {name!r}; TensorFlow Datasets cannot open it: {str(error).splitlines()[0]}"
+        ) from error
+    config = tfds.download.DownloadConfig(manual_dir=manual_dir or None, try_download_gcs=False)
+    try:
+        builder.download_and_prepare(download_config=config)
+    except Exception as error:  # of many kinds: the network, checksums, a full disk
+        archives = ", ".join(sorted({info.filename for info in (builder.url_infos or {}).values()}))
+        raise UserError(
+            f"{name} cannot be prepared: {_line(error)} (to prepare it without the Internet, put its original "
+            f"archives into a folder and give that as --manual_dir; they are {archives})"
+        ) from error
+    return Path(builder.data_dir)
+
+
+def _line(error: BaseException) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:400]}"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command; returns its exit status."""
+    parser = argparse.ArgumentParser(prog="python -m veegan_jax.prepare", description=DESCRIPTION)
+    parser.add_argument("name", help="of the set in TensorFlow Datasets: mnist, cifar10, celeb_a, …")
+    parser.add_argument("--data_dir", default="", help="write here (TFDS_DATA_DIR, or ~/tensorflow_datasets)")
+    parser.add_argument("--manual_dir", default="", help="a folder with the original archives, instead of the Internet")
+    given = parser.parse_args(arguments)
+    try:
+        folder = prepare(given.name, given.data_dir, given.manual_dir)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(f"prepared in {folder}" + (f"; set TFDS_DATA_DIR={given.data_dir} to read it" if given.data_dir else ""))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
