@@ -3,11 +3,13 @@
 from veegan_jax.metrics.base import Metric, MetricFactory
 from veegan_jax.metrics.digits import stacked_modes
 from veegan_jax.metrics.images import digit_modes, labelled_images
+from veegan_jax.metrics.inception import inception
 from veegan_jax.metrics.manifold import manifold, plane
 from veegan_jax.metrics.mixture import mixture, subspace_mixture
 
 METRICS: dict[str, MetricFactory] = {
     "digit_modes": digit_modes,
+    "inception": inception,
     "labelled_images": labelled_images,
     "manifold": manifold,
     "mixture": mixture,

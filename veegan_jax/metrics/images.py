@@ -1,6 +1,11 @@
-"""Scores of images, by a classifier of our own (see `metrics.classifier`, which documents what a reference has)."""
+"""Scores of images, by a classifier of our own (`metrics.classifier`, which documents what a reference has).
+
+Features are compared with those of training images, as the field does. So the real-data row, of test images, has none
+in common with what it is compared with; it stands above 0 since a classifier is surer of the images it was taught.
+"""
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -16,30 +21,26 @@ FEATURE_COLUMNS = ("classifier_fid", "classifier_kid", "precision", "recall")
 
 
 def digit_modes(reference: Any) -> Metric:
-    """Stacked MNIST (VEEGAN, section 4.2): distinct tuples of digits, a channel each, beside real ones.
+    """Stacked MNIST (VEEGAN, section 4.2): distinct tuples of digits, a channel each, and how real the digits look.
 
-    The classifier tells each channel by itself. Distances, precision and recall are of the channels as so many single
-    digits, so they judge how digits look, and the modes how they are combined.
+    The classifier tells each channel by itself. FID, KID, precision and recall are of the channels as so many single
+    digits: they judge how digits look, and the modes how they are combined.
 
     Args:
-        reference: of single digits, uint8 `[N, 28, 28]`, and `channels`, of samples `[N, 28, 28, channels]`.
+        reference: of single digits, uint8 `[N, H, W]`, and `channels`, of samples `[N, H, W, channels]`.
     """
-    teacher, channels = functools.cache(lambda: classifier(reference)), reference.channels
-
-    def digits(images: np.ndarray) -> np.ndarray:
-        return np.moveaxis(images, -1, 1).reshape(-1, *images.shape[1:3], 1)  # [N·C, H, W, 1]
+    taught, channels = functools.cache(lambda: classifier(reference)), reference.channels
+    compare = _comparison(taught, reference)
 
     def score(samples: np.ndarray, real: np.ndarray) -> dict[str, float]:
-        labels, features = teacher()(digits(samples))
+        digits = np.moveaxis(samples, -1, 1).reshape(-1, *samples.shape[1:3])  # [N·C, H, W]
+        labels, features = taught()[0](digits)
         tuples = labels.reshape(-1, channels) @ 10 ** np.arange(channels)
-        return {
-            "modes": float(len(np.unique(tuples))),
-            **histogram_divergences(tuples, 10**channels),
-            **_compared(features, teacher().features(digits(real[: -(-MOST_FEATURES // channels)]))),
-        }
+        modes = float(len(np.unique(tuples)))
+        return {"modes": modes, **histogram_divergences(tuples, 10**channels), **compare(features)}
 
     def note() -> str:
-        return _note("digits", teacher(), len(reference.test_labels), "each channel a digit by itself")
+        return f"{_note('digits', taught()[1], reference)}, and of each channel as a digit by itself"
 
     return Metric(score, ("modes", "kl", "jsd", *FEATURE_COLUMNS), note)
 
@@ -50,31 +51,43 @@ def labelled_images(reference: Any) -> Metric:
     Args:
         reference: of images, uint8 `[N, H, W]` or `[N, H, W, C]`, whose classes are equally frequent, or nearly.
     """
-    teacher = functools.cache(lambda: classifier(reference))
+    taught = functools.cache(lambda: classifier(reference))
+    compare = _comparison(taught, reference)
     num_classes = int(np.max(reference.train_labels)) + 1
 
     def score(samples: np.ndarray, real: np.ndarray) -> dict[str, float]:
-        labels, features = teacher()(samples)
-        return {
-            **histogram_divergences(labels, num_classes),
-            **_compared(features, teacher().features(real[:MOST_FEATURES])),
-        }
+        labels, features = taught()[0](samples)
+        return {**histogram_divergences(labels, num_classes), **compare(features)}
 
     def note() -> str:
-        return _note("classes", teacher(), len(reference.test_labels), f"KL and JSD over {num_classes} classes")
+        return f"{_note('classes', taught()[1], reference)}; KL and JSD are those of {num_classes} classes"
 
     return Metric(score, ("kl", "jsd", *FEATURE_COLUMNS), note)
 
 
-def _compared(features: np.ndarray, real: np.ndarray) -> dict[str, float]:
-    x, y = features[:MOST_FEATURES], real[:MOST_FEATURES]
-    distances = {"classifier_fid": frechet_distance(x, y), "classifier_kid": kernel_distance(x, y)}
-    return {**distances, **precision_recall(x, y)}
+def _comparison(
+    taught: Callable[[], tuple[Classifier, float]], reference: Any
+) -> Callable[[np.ndarray], dict[str, float]]:
+    """A function of features `[N, D]` that compares them with those of training images."""
+
+    @functools.cache
+    def real() -> np.ndarray:
+        images = reference.train_images
+        chosen = np.random.default_rng(0).permutation(len(images))[:MOST_FEATURES]
+        return taught()[0].features(images[chosen])
+
+    def compare(features: np.ndarray) -> dict[str, float]:
+        x, y = features[:MOST_FEATURES], real()
+        distances = {"classifier_fid": frechet_distance(x, y), "classifier_kid": kernel_distance(x, y)}
+        return {**distances, **precision_recall(x, y)}
+
+    return compare
 
 
-def _note(told: str, teacher: Classifier, tested: int, how: str) -> str:
-    accuracy = f"{100 * teacher.accuracy:.2f} % accuracy on {tested:,} test images"
+def _note(told: str, accuracy: float, reference: Any) -> str:
+    tested = len(reference.test_labels)
     return (
-        f"{told} told by a CNN of {accuracy}; FID and KID, of at most {MOST_FEATURES:,} images, and the {NEIGHBOUR}-NN "
-        f"manifolds of precision and recall, of {MOST_COMPARED:,}, are in that CNN's features, not Inception's; {how}"
+        f"{told} told by a CNN of {100 * accuracy:.2f} % accuracy on {tested:,} test images; FID and KID, of at most "
+        f"{MOST_FEATURES:,} images, and precision and recall, by {NEIGHBOUR}-NN manifolds of {MOST_COMPARED:,}, are in "
+        "that CNN's features, not Inception's, against training images"
     )

@@ -68,7 +68,8 @@ def kernel_distance(x: np.ndarray, y: np.ndarray) -> float:
     """
 
     def kernel(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        return (a @ b.T / a.shape[1] + 1) ** 3
+        k = a @ b.T / a.shape[1] + 1
+        return k * k * k
 
     def within(a: np.ndarray) -> float:
         k, n = kernel(a, a), len(a)
