@@ -148,15 +148,12 @@ def test_every_config_builds_and_says_how_to_run_it(path):
 @pytest.mark.parametrize("norm", ["batch", "none"])
 def test_gradient_penalties_want_no_batch_norm(norm):
     config = tiny("gan", "dcgan", "stacked_digits")
-    config.penalty.r1, config.dcgan.disc_norm, config.dcgan.smallest = (
-        1.0,
-        norm,
-        2,
-    )  # two convolutions, the second with a norm
+    config.penalty.r1, config.dcgan.disc_norm = 1.0, norm
+    config.dcgan.smallest = 2  # two convolutions, of which the second is normalised
     if norm == "none":
         build(config)
     else:
         with pytest.raises(
-            UserError, match=r"config.penalty.r1 is 1.0 and r2 0.0, but .* config.dcgan.disc_norm='none'"
+            UserError, match=r"config.penalty.r1 is 1.0 and r2 0.0, but .*config.dcgan.disc_norm='none'"
         ):
             build(config)

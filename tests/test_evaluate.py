@@ -37,7 +37,7 @@ def test_table_has_real_data_and_published_rows(experiment):
     markdown = table(experiment, {"veegan, step 0": [scores, scores]}, real)
     assert "| veegan, step 0" in markdown
     assert "| real data" in markdown
-    assert "| veegan (paper) |" in markdown
+    assert "| veegan (paper) " in markdown
     assert "24.6" in markdown
     assert "2,500 samples a row" in markdown
 

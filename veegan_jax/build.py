@@ -56,11 +56,18 @@ def build(config: ConfigDict) -> Experiment:
     source: Source = _entry(config, "data")
     optimizers = {player: _optimizer(config, player) for player in config.optim}
     objective = _objective(config, source, optimizers["disc"])
-    metrics = tuple(METRICS[name](reference) for name, reference in source.references.items())
+    metrics = _metrics(source)
     columns = tuple(c for metric in metrics for c in metric.columns) + (LATENT_COLUMNS if objective.encode else ())
     if config.best_metric and config.best_metric not in columns:
         raise UserError(f"config.best_metric is {config.best_metric!r}; {suggestion(config.best_metric, columns)}")
     return Experiment(config, source, objective, optimizers, metrics, columns)
+
+
+def _metrics(source: Source) -> tuple[Metric, ...]:
+    try:
+        return tuple(METRICS[name](reference) for name, reference in source.references.items())
+    except ValueError as error:
+        raise UserError(str(error)) from error
 
 
 def _objective(config: ConfigDict, source: Source, optimizer: optax.GradientTransformation) -> Objective:

@@ -32,7 +32,7 @@ def measure(experiment: Experiment, sampler: Sampler, params: Params) -> tuple[S
     """All scores of one replica, and the samples `[N, …]` that were scored."""
     n = experiment.num_eval
     z, x = sampler.generate(params, n, MODEL_SEED)
-    scores = _score(experiment, x, sampler.real(n, REFERENCE_SEED))
+    scores = _score(experiment, x, sampler.training(n, REFERENCE_SEED))
     if experiment.objective.encode:
         error = reconstruction_error(z, sampler.encode(params, x))
         gap = prior_gap(sampler.encode(params, sampler.real(n, REAL_SEED)))
@@ -43,7 +43,7 @@ def measure(experiment: Experiment, sampler: Sampler, params: Params) -> tuple[S
 def measure_real(experiment: Experiment, sampler: Sampler) -> Scores:
     """The ceiling: the same scores of as many held-out real samples, and of latents of the prior itself."""
     n = experiment.num_eval
-    scores = _score(experiment, sampler.real(n, REAL_SEED), sampler.real(n, REFERENCE_SEED))
+    scores = _score(experiment, sampler.real(n, REAL_SEED), sampler.training(n, REFERENCE_SEED))
     if experiment.objective.encode:
         z = np.random.default_rng(PRIOR_SEED).standard_normal((n, experiment.config.latent_dim))
         scores["prior_gap"] = prior_gap(z)

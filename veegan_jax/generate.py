@@ -34,6 +34,7 @@ class Sampler:
         self._generate = jax.jit(objective.generate)
         self._encode = jax.jit(objective.encode) if objective.encode else None
         self._source = experiment.source
+        self.training = functools.cache(self._training)
         self._freeze = jax.jit(functools.partial(frozen, objective))
         self._real = jax.jit(lambda arrays, key, index: jax.vmap(lambda k: sample(arrays, k))(_fold(key, index)))
 
@@ -47,12 +48,8 @@ class Sampler:
 
     @functools.cached_property
     def _calibration(self) -> tuple[jax.Array, Noise]:
-        source, key, index = self._source, jax.random.key(CALIBRATION_SEED), jnp.arange(CHUNK)
-        if source.stream and source.decode:
-            x = jax.vmap(source.decode)(jnp.asarray(next(source.stream(0, CHUNK))))
-        else:
-            x = self._real(jax.tree.map(jnp.asarray, source.train), key, index)
-        return x, self._noise(key, index)
+        key = jax.random.key(CALIBRATION_SEED)
+        return jnp.asarray(self.training(CHUNK, CALIBRATION_SEED)), self._noise(key, jnp.arange(CHUNK))
 
     def generate(self, params: Params, n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
         """`n` latents `[n, K]` of the prior, and what the generator makes of them `[n, …]`."""
@@ -80,7 +77,21 @@ class Sampler:
 
     def real(self, n: int, seed: int) -> np.ndarray:
         """`n` examples `[n, …]` of the data held out of training."""
-        return _in_chunks(lambda index: self._real(self._held_out, jax.random.key(seed), index), np.arange(n))
+        return self._draw(self._held_out, n, seed)
+
+    def _training(self, n: int, seed: int) -> np.ndarray:
+        """`n` examples `[n, …]` of the data that training draws from; the first of a stream, whatever the seed.
+
+        They are drawn once, since those data may fill much of the device, and are not kept there.
+        """
+        source = self._source
+        if source.stream and source.decode:
+            stored = next(source.stream(0, n))
+            return _in_chunks(jax.jit(jax.vmap(source.decode)), stored)
+        return self._draw(jax.tree.map(jnp.asarray, source.train), n, seed)
+
+    def _draw(self, arrays: Any, n: int, seed: int) -> np.ndarray:
+        return _in_chunks(lambda index: self._real(arrays, jax.random.key(seed), index), np.arange(n))
 
 
 def _fold(key: jax.Array, index: jax.Array) -> jax.Array:

@@ -19,7 +19,7 @@ from veegan_jax.build import Experiment, build, fused_step, initial_state, selec
 from veegan_jax.checkpoint import Checkpoints, from_host, versions
 from veegan_jax.config import effective
 from veegan_jax.data.base import Source
-from veegan_jax.errors import NonFiniteError
+from veegan_jax.errors import NonFiniteError, UserError
 from veegan_jax.generate import Sampler
 from veegan_jax.parallel import replicate
 from veegan_jax.state import TrainState
@@ -216,7 +216,10 @@ def feed(source: Source, batch_size: int, devices: list[jax.Device]) -> Callable
 
         def chunk(num_steps: int) -> Any:
             start = [next(steps) for _ in range(num_steps)][0]
-            return np.stack(list(itertools.islice(batches, num_steps))), np.int32(start)
+            try:
+                return np.stack(list(itertools.islice(batches, num_steps))), np.int32(start)
+            except ValueError as error:
+                raise UserError(f"the data stopped at step {start}: {error}") from error
 
         return chunk
 

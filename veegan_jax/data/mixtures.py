@@ -79,7 +79,7 @@ def _source(
         train=mixture.means,
         held_out=mixture.means,
         sample=lambda arrays, key: sample(mixture, arrays, key),
-        references={metric: mixture},
+        references={metric: mixture, **({"plane": None} if mixture.means.shape[1] == 2 else {})},
         num_eval=2500,
         published=published,
     )

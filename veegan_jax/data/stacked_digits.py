@@ -45,7 +45,10 @@ def stacked_digits(*, held_out: float = 0.2) -> Source:
         train=train_images,
         held_out=test_images,
         sample=sample,
-        references={"stacked_modes": LabelledDigits(train_images, train_labels, test_images, test_labels)},
+        references={
+            "stacked_modes": LabelledDigits(train_images, train_labels, test_images, test_labels),
+            "manifold": None,
+        },
         num_eval=26_000,
         published={},
     )

@@ -10,7 +10,8 @@ class Metric(NamedTuple):
     """A score of samples against a reference.
 
     Attributes:
-        score: `score(samples, real) -> {column: float}`; both are float32 `[N, …]`, `real` being held-out examples.
+        score: `score(samples, real) -> {column: float}`; both are float32 `[N, …]`, `real` being examples of
+            the training data, so that what real data themselves score, the ceiling, is what held-out ones do.
         columns: the names that `score` gives.
         note: gives the line that a reader of the table needs (how the score is defined, a classifier's accuracy). A
             function, since a metric is made for every run, also one that only samples, and costs nothing until then.

@@ -64,18 +64,16 @@ def infogan(
         normal_key, code_key, category_key = jax.random.split(key, 3)
         drawn = standard_normals(normal_key, rest=latent_dim - categories - continuous, eps=noise_dim)
         code = jax.random.uniform(code_key, (continuous,), minval=-1.0, maxval=1.0)
-        one_hot = jnp.zeros(0)
-        if categories:
-            one_hot = jax.nn.one_hot(jax.random.randint(category_key, (), 0, categories), categories)
+        category = jax.random.randint(category_key, (), 0, max(categories, 1))
+        one_hot = jax.nn.one_hot(category, categories)
         return {"z": jnp.concatenate([one_hot, code, drawn["rest"]]), "eps": drawn["eps"]}
 
     def generate(params: Params, noise: Noise) -> jax.Array:
         return gen.apply(params["gen"], noise["z"], noise["eps"])
 
     def information(params: Params, z: jax.Array, x_g: jax.Array) -> jax.Array:
-        logits, means, log_stds = jnp.split(
-            q_net.apply(params["rec"], x_g), (categories, categories + continuous), axis=-1
-        )
+        told = q_net.apply(params["rec"], x_g)
+        logits, means, log_stds = jnp.split(told, (categories, categories + continuous), axis=-1)
         bound = jnp.asarray(entropy, jnp.float32)
         if categories:
             bound -= jnp.mean(optax.softmax_cross_entropy(logits, z[:, :categories]))
