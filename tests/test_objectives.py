@@ -15,10 +15,15 @@ import pytest
 from tests.helpers import COMBINATIONS, tiny
 from veegan_jax.build import build
 from veegan_jax.objectives.base import Batch
+from veegan_jax.parallel import over_seeds
 from veegan_jax.step import gradients, make_init, make_step, resident
 
 GOLDENS = Path(__file__).parent / "goldens.json"
 every_combination = pytest.mark.parametrize(("objective", "model", "data"), COMBINATIONS)
+
+
+def replica(tree, i):
+    return jax.tree.map(lambda leaf: leaf[i], tree)
 
 
 def arrays(experiment):
@@ -58,27 +63,23 @@ def test_shapes(objective, model, data):
 
 
 @every_combination
-def test_gradients_are_finite_and_reach_every_net(objective, model, data):
-    experiment = build(tiny(objective, model, data))
-    grads, _ = compiled_gradients(experiment)(*one_batch(experiment))
-    chex.assert_tree_all_finite(grads)
-    for name, grad in grads.items():
-        assert optax.tree.norm(grad) > 0, name
-
-
-@every_combination
 def test_each_net_is_moved_by_its_own_player_alone(objective, model, data):
     experiment = build(tiny(objective, model, data))
     method = experiment.objective
     params, batch = one_batch(experiment)
-    grads, _ = compiled_gradients(experiment)(params, batch)
     owner = {net: player for player, nets in method.players.items() for net in nets}
     assert set(owner) == set(params)
-    for player in method.players:
-        alone = jax.jit(jax.grad(lambda params, player=player: method.losses(params, batch)[0][player]))(params)
-        for net in params:
-            if owner[net] == player:
-                chex.assert_trees_all_close(grads[net], alone[net], rtol=1e-4, atol=1e-6)
+
+    @jax.jit
+    def all_gradients(params):
+        alone = {p: jax.grad(lambda q, p=p: method.losses(q, batch)[0][p])(params) for p in method.players}
+        return gradients(method, params, batch)[0], alone
+
+    grads, alone = all_gradients(params)
+    chex.assert_tree_all_finite(grads)
+    for net, player in owner.items():
+        assert optax.tree.norm(grads[net]) > 0, net
+        chex.assert_trees_all_close(grads[net], alone[player][net], rtol=1e-4, atol=1e-6)
 
 
 def test_reconstructor_follows_the_reconstruction_alone():
@@ -143,27 +144,46 @@ def test_deterministic_reconstructor_ignores_its_noise():
 
 
 @every_combination
-def test_one_step_golden(objective, model, data):
-    """One plain-gradient step from seed 0. SGD, since Adam hides a wrong scale of the gradient."""
+def test_one_step_golden_of_vmapped_seeds(objective, model, data):
+    """One plain-gradient step from seed 0, alone when it is recorded and beside seed 1 when it is compared.
+
+    SGD, since Adam hides a wrong scale of the gradient.
+    """
+    update = bool(os.environ.get("UPDATE_GOLDENS"))
     experiment = build(tiny(objective, model, data))
     optimizers = dict.fromkeys(experiment.objective.players, optax.sgd(0.1))
     if experiment.config.unroll:  # it looks ahead by the updates of the optimizer that it was built with
         optimizers["disc"] = experiment.optimizers["disc"]
-    state = jax.jit(make_init(experiment.objective, optimizers, ema=True))(0)
+    init = make_init(experiment.objective, optimizers, ema=True)
     step = make_step(
         experiment.objective, resident(experiment.source.sample), optimizers, batch_size=8, ema_half_life=8.0
     )
-    after, scalars = jax.jit(step)(state, arrays(experiment))
-    found = {name: float(value) for name, value in scalars.items()}
-    for kind in ("params", "ema"):
-        for net, params in getattr(after, kind).items():
-            before = getattr(state, kind)[net]
-            found[f"moved/{kind}/{net}"] = float(optax.tree.norm(jax.tree.map(jnp.subtract, params, before)))
+    mapping = "map" if update else "vmap"
+
+    @jax.jit
+    def run(seeds, data):
+        state = jax.lax.map(init, seeds)
+        return state, *over_seeds(step, mapping)(state, data)
+
+    seeds = np.arange(1 if update else 2, dtype=np.uint32)
+    replicas = [replica(run(seeds, arrays(experiment)), i) for i in range(len(seeds))]
+    found, *others = (moves(*replica) for replica in replicas)
     name = f"{objective}-{model}-{data}"
     goldens = json.loads(GOLDENS.read_text()) if GOLDENS.exists() else {}
-    if os.environ.get("UPDATE_GOLDENS"):
+    if update:
         GOLDENS.write_text(json.dumps({**goldens, name: found}, indent=1, sort_keys=True) + "\n")
         return
     assert name in goldens, f"{name} is new: UPDATE_GOLDENS=1 pytest -n0 {__file__} records it; check the numbers"
     message = "one step computes something else now; if that is meant, UPDATE_GOLDENS=1 pytest -n0 records it"
     assert found == pytest.approx(goldens[name], rel=2e-3, abs=1e-6), message
+    assert all(other != pytest.approx(found, rel=2e-3) for other in others)  # another seed is another run
+
+
+def moves(state, after, scalars):
+    """The scalars of a step, and how far it moved each net."""
+    found = {name: float(value) for name, value in scalars.items()}
+    for kind in ("params", "ema"):
+        for net, params in getattr(after, kind).items():
+            before = getattr(state, kind)[net]
+            found[f"moved/{kind}/{net}"] = float(optax.tree.norm(jax.tree.map(jnp.subtract, params, before)))
+    return found

@@ -56,6 +56,10 @@ def build(config: ConfigDict) -> Experiment:
     source: Source = _entry(config, "data")
     optimizers = {player: _optimizer(config, player) for player in config.optim}
     objective = _objective(config, source, optimizers["disc"])
+    if config.ivom_images and not source.bounded:
+        raise UserError(
+            f"config.ivom_images is {config.ivom_images}; it must be 0 for {config.data}, which has no images"
+        )
     metrics = _metrics(source)
     columns = tuple(c for metric in metrics for c in metric.columns) + (LATENT_COLUMNS if objective.encode else ())
     if config.best_metric and config.best_metric not in columns:

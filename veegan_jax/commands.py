@@ -53,7 +53,10 @@ def run_training(options: Options) -> str | None:
 def run_evaluation(options: Options) -> None:
     """Measures a checkpoint, and prints the table."""
     run = _load(options)
-    measured = [evaluate.measure(run.experiment, run.sampler, params)[0] for params in run.replicas]
+    measured = [
+        evaluate.measure(run.experiment, run.sampler, params)[0] | evaluate.invert(run.experiment, run.sampler, params)
+        for params in run.replicas
+    ]
     ceiling = evaluate.measure_real(run.experiment, run.sampler)
     table = evaluate.table(run.experiment, {f"{run.config.objective}, step {run.step:,}": measured}, ceiling)
     evaluate.save_results(options.workdir / f"evaluation_step{run.step}", run.step, measured, ceiling, table)
@@ -97,11 +100,12 @@ COMMANDS: dict[str, Callable[[Options], str | None]] = {
 
 
 def _load(options: Options) -> Run:
-    """The trained model; a config given beside the workdir may differ from the run's in `eval_samples` only."""
+    """The trained model; a config given beside the workdir may differ from the run's in what is measured only."""
     stored = stored_config(options.workdir)
     if options.config is not None:
         given = effective(options.config)
-        if differing := differences({**given, "eval_samples": 0}, {**stored, "eval_samples": 0}):
+        measured = {"eval_samples": 0, "ivom_images": 0}
+        if differing := differences({**given, **measured}, {**stored, **measured}):
             raise UserError(
                 f"--workdir {options.workdir} holds another run, which differs in {len(differing)} fields; leave "
                 "--config out to use the run's own:\n  " + "\n  ".join(differing)

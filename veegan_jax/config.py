@@ -47,6 +47,7 @@ MINIMA = {
     "log_every": 1,
     "eval_every": 1,
     "eval_samples": 0,
+    "ivom_images": 0,
     "save_every": 1,
     "keep_latest": 1,
     "keep_best": 0,
@@ -118,6 +119,9 @@ def _run(c: ConfigDict) -> None:
     c.save_every = 2_000
     # Samples per measurement; 0 for as many as the data set's published protocol has.
     c.eval_samples = 0
+    # IvOM, at the end of a run: of how many training images, and as many held-out ones, the nearest that the generator
+    # makes is looked for by optimisation; 0 for none. The paper's second author has 64.
+    c.ivom_images = 0
     # Checkpoints to keep: the latest so many, and the best so many by a metric that is measured (see the table); empty
     # for the reverse KL where there is one, and otherwise for the data's first metric.
     c.keep_latest = 2

@@ -10,12 +10,16 @@ from tabulate import tabulate
 
 from veegan_jax.build import LATENT_COLUMNS, Experiment
 from veegan_jax.generate import Sampler
+from veegan_jax.metrics.ivom import ivom_scores
 from veegan_jax.metrics.latent import prior_gap, reconstruction_error
 from veegan_jax.objectives.base import Params
 
 Scores = dict[str, float]
 # The seeds of what is drawn to measure: model and real data, the same at every step, and apart from one another.
 MODEL_SEED, REAL_SEED, PRIOR_SEED, REFERENCE_SEED = 1, 2, 3, 5
+
+# What `invert` gives.
+IVOM_COLUMNS = ("ivom_train", "ivom_held_out")
 
 HEADINGS = {
     "high_quality": "high quality %",
@@ -25,6 +29,17 @@ HEADINGS = {
     "jsd": "JSD",
     "reconstruction": "‖z−F(G(z))‖/√K",
     "prior_gap": "F(x) from N(0,I)",
+    "ivom_train": "IvOM, train",
+    "ivom_held_out": "IvOM, held out",
+    "ndb": "NDB %",
+    "precision": "precision %",
+    "recall": "recall %",
+    "classifier_fid": "FID (classifier)",
+    "classifier_kid": "KID (classifier)",
+    "sliced_wasserstein": "sliced W₂",
+    "mmd": "MMD",
+    "fid": "FID",
+    "kid": "KID",
 }
 
 
@@ -38,6 +53,14 @@ def measure(experiment: Experiment, sampler: Sampler, params: Params) -> tuple[S
         gap = prior_gap(sampler.encode(params, sampler.real(n, REAL_SEED)))
         scores.update(zip(LATENT_COLUMNS, (error, gap), strict=True))
     return scores, x
+
+
+def invert(experiment: Experiment, sampler: Sampler, params: Params) -> Scores:
+    """IvOM of one replica on training and on held-out examples; nothing if the config asks for none."""
+    if not (n := experiment.config.ivom_images):
+        return {}
+    examples = sampler.training(n, REAL_SEED), sampler.real(n, REAL_SEED)
+    return ivom_scores(*(sampler.infer(params, x, MODEL_SEED)[1] for x in examples))
 
 
 def measure_real(experiment: Experiment, sampler: Sampler) -> Scores:
@@ -78,7 +101,8 @@ def table(experiment: Experiment, rows: Mapping[str, Sequence[Scores]], real: Sc
         real: what real data score.
     """
     config, measured = experiment.config, [real, *(replica for replicas in rows.values() for replica in replicas)]
-    columns = [c for c in (*experiment.columns, *LATENT_COLUMNS) if any(c in scores for scores in measured)]
+    known = (*experiment.columns, *LATENT_COLUMNS, *IVOM_COLUMNS)
+    columns = [c for c in known if any(c in scores for scores in measured)]
     columns = list(dict.fromkeys(columns))
     shown = {
         **{name: _row(replicas) for name, replicas in rows.items()},
@@ -93,6 +117,7 @@ def table(experiment: Experiment, rows: Mapping[str, Sequence[Scores]], real: Sc
         "generator: moving average of its parameters" if config.ema_half_life else "",
         seeds if config.num_seeds > 1 else f"seed {config.seed}",
         experiment.source.note,
+        f"IvOM: mean squared error per pixel on [0, 1] of {config.ivom_images} images" if config.ivom_images else "",
         *(metric.note() for metric in experiment.metrics),
     ]
     lines = tabulate(

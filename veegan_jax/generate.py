@@ -34,6 +34,7 @@ class Sampler:
         self._generate = jax.jit(objective.generate)
         self._encode = jax.jit(objective.encode) if objective.encode else None
         self._source = experiment.source
+        self.training = functools.cache(self._training)
         self._freeze = jax.jit(functools.partial(frozen, objective))
         self._real = jax.jit(lambda arrays, key, index: jax.vmap(lambda k: sample(arrays, k))(_fold(key, index)))
 
@@ -78,8 +79,11 @@ class Sampler:
         """`n` examples `[n, …]` of the data held out of training."""
         return self._draw(self._held_out, n, seed)
 
-    def training(self, n: int, seed: int) -> np.ndarray:
-        """`n` examples `[n, …]` of the data that training draws from; the first of a stream, whatever the seed."""
+    def _training(self, n: int, seed: int) -> np.ndarray:
+        """`n` examples `[n, …]` of the data that training draws from; the first of a stream, whatever the seed.
+
+        They are drawn once, since those data may fill much of the device, and are not kept there.
+        """
         source = self._source
         if source.stream and source.decode:
             stored = next(source.stream(0, n))

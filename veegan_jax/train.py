@@ -185,7 +185,10 @@ class Loop:
 
     def _conclude(self, step: int, state: TrainState, replicas: list[evaluate.Scores] | None) -> str:
         """The table and the last pictures."""
-        scores = replicas or self._measure(step, state)
+        scores = [
+            {**measured, **evaluate.invert(self._experiment, self._sampler, self._sampler.trained(state, replica))}
+            for replica, measured in enumerate(replicas or self._measure(step, state))
+        ]
         shape, pictures = self._experiment.source.shape, self._workdir / "pictures"
         real = self._sampler.real(report.REAL_SHOWN, evaluate.REAL_SEED)
         if shape == (2,):

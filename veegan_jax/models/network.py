@@ -146,7 +146,8 @@ def spectrally_normalised(network: Network, iterations: int = 10) -> Network:
         for _ in range(iterations):
             v = _unit(jax.lax.stop_gradient(matrix) @ u)
             u = _unit(v @ jax.lax.stop_gradient(matrix))
-        return leaf / (v @ matrix @ u)
+        sigma = v @ matrix @ u
+        return leaf / jnp.where(sigma > 0, sigma, 1.0)  # a kernel that starts at 0 stays 0
 
     def apply(params: Params, *inputs: jax.Array) -> jax.Array:
         return network.apply(jax.tree_util.tree_map_with_path(normalise, params), *inputs)
