@@ -1,0 +1,14 @@
+"""VEEGAN on CelebA, 64×64, with CIFAR-10's recipe as it is: python -m veegan_jax.main --config configs/celeba.py
+
+A GPU's work. The images are read from VEEGAN_DATA_DIR/celeba or TFDS.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import cifar10
+
+
+def get_config() -> ConfigDict:
+    c = cifar10.get_config()
+    c.data = "celeba"
+    return c

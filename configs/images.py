@@ -1,0 +1,16 @@
+"""VEEGAN on images of your own, with CIFAR-10's recipe.
+
+    python -m veegan_jax.main --config configs/images.py --config.images.path=FOLDER
+
+The path is of a folder of images, a .npy or .npz file, or tfds:NAME; they are made 64×64, or --config.images.size=32.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import cifar10
+
+
+def get_config() -> ConfigDict:
+    c = cifar10.get_config()
+    c.data = "images"
+    return c

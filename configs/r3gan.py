@@ -1,0 +1,16 @@
+"""R3GAN's loss (Huang et al., NeurIPS 2024): a GAN on pairs, with R1 and R2 penalties.
+
+python -m veegan_jax.main --config configs/r3gan.py          on stacked digits
+python -m veegan_jax.main --config configs/r3gan.py:DATA     DATA as in configs/compare.py, whose row this is
+"""
+
+from ml_collections import ConfigDict
+
+from configs import compare
+from veegan_jax.config import comparison
+
+
+def get_config(data: str = "stacked_digits") -> ConfigDict:
+    c = comparison(compare.get_config(data))["r3gan"]
+    c.num_seeds = 1
+    return c
