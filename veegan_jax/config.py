@@ -13,7 +13,7 @@ from veegan_jax.data import SOURCES
 from veegan_jax.errors import UserError
 from veegan_jax.models import MODELS
 from veegan_jax.objectives import OBJECTIVES
-from veegan_jax.objectives.critic import penalty
+from veegan_jax.objectives.penalty import penalty
 from veegan_jax.optim import adam
 
 # The field that chooses an entry of each registry. An entry's own options are a section by the entry's name.
