@@ -30,7 +30,7 @@ def get_config(data: str = "grid") -> ConfigDict:
 def ring() -> tuple[ConfigDict, Rows]:
     c, rows = grid()
     c.data = "ring"
-    c.num_steps = 3_000
+    c.num_steps = c.eval_every = 3_000
     return c, rows
 
 
@@ -47,19 +47,23 @@ def grid() -> tuple[ConfigDict, Rows]:
     c.batch_size = 256
     c.num_steps = 5_000
     c.ema_half_life = 128_000.0
-    c.eval_every = c.save_every = 2_500
+    c.eval_every, c.save_every = 5_000, 1_000
     small = {"x_critic": 1.0, "reconstructor_std": 0.1}
     return c, {
         "gan": {"objective": "gan"},
-        "unrolled": {"objective": "gan", "unroll": 5},
         "ali": paired("ali", **small),
         "bigan": paired("bigan", x_critic=1.0),
-        "infogan": paired("infogan", information_weight=0.1),
+        "infogan": paired("infogan", information_weight=0.02),
         "aae": {"objective": "aae"},
         "pacgan2": {**paired("gan"), "packing": 2},
         "r3gan": paired("gan"),
         "veegan": paired("veegan", **small, reconstruction_weight=0.01),
         "veegan_data_ae": paired("veegan_data_ae", **small, reconstruction_weight=0.1),
+        "unrolled": {
+            "objective": "gan",
+            "unroll": 5,
+            "optim": {"gen": {"learning_rate": 1e-3}, "disc": {"learning_rate": 3e-4}},
+        },
     }
 
 
@@ -81,7 +85,10 @@ def synthetic1200() -> tuple[ConfigDict, Rows]:
 def digits() -> tuple[ConfigDict, Rows]:
     c = stacked_digits.get_config()
     c.packing = 1
-    c.num_steps = 3_000
+    for player in ("gen", "disc"):
+        c.optim[player].schedule = "cosine"
+    c.num_steps = c.eval_every = 2_000
+    c.ema_half_life = 32_000.0
     return c, images()
 
 
@@ -104,7 +111,6 @@ def images() -> Rows:
     veegan = {"adversarial_loss": "nonsaturating", "reconstructor_std": 0.5, **critic}
     return {
         "gan": {"objective": "gan"},
-        "unrolled": {"objective": "gan", "unroll": 5},
         "ali": {"objective": "ali", "ali": critic},
         "bigan": {"objective": "bigan", "bigan": critic},
         "infogan": {"objective": "infogan", "infogan": {"information_weight": 0.1}},
@@ -113,6 +119,7 @@ def images() -> Rows:
         "r3gan": paired("gan"),
         "veegan": {"objective": "veegan", "veegan": {**veegan, "reconstruction_weight": 0.1}},
         "veegan_data_ae": {"objective": "veegan_data_ae", "veegan_data_ae": {**veegan, "reconstruction_weight": 0.01}},
+        "unrolled": {"objective": "gan", "unroll": 5},
     }
 
 
