@@ -38,7 +38,8 @@ class Experiment(NamedTuple):
     @property
     def best_metric(self) -> str:
         """The column by which checkpoints are the best."""
-        return self.config.best_metric or ("kl" if "kl" in self.columns else self.columns[0])
+        usual = [column for column in ("kl", "ndb", *self.columns) if column in self.columns]
+        return self.config.best_metric or usual[0]
 
     @property
     def num_eval(self) -> int:

@@ -123,7 +123,7 @@ def _run(c: ConfigDict) -> None:
     # makes is looked for by optimisation; 0 for none. The paper's second author has 64.
     c.ivom_images = 0
     # Checkpoints to keep: the latest so many, and the best so many by a metric that is measured (see the table); empty
-    # for the reverse KL where there is one, and otherwise for the data's first metric.
+    # for the reverse KL, or where there is none NDB, the share of bins filled otherwise than by real data.
     c.keep_latest = 2
     c.keep_best = 1
     c.best_metric = ""
