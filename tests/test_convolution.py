@@ -13,7 +13,8 @@ LAYOUT = ("NHWC", "HWIO", "NHWC")
 CASES = [
     *((1, k, (7, 8)) for k in (3, 4, 5)),
     *((2, k, (7, 8)) for k in (3, 4, 5)),
-    *((2, k, size) for k, size in ((5, (28, 14)), (4, (32, 28)), (3, (1, 2)))),
+    *((2, k, size) for k, size in ((5, (28, 14)), (4, (32, 28)))),
+    *((2, k, size) for k, size in ((3, (1, 2)), (5, (4, 4)), (1, (3, 4)))),  # smaller than the kernel, or the stride
 ]
 parametrised = pytest.mark.parametrize(("stride", "window", "size"), CASES)
 

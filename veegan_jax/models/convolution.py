@@ -98,19 +98,32 @@ def _lax_x(y: jax.Array, w: jax.Array, axes: Axes) -> jax.Array:
 
 def _tiny(axes: Axes) -> bool:
     """Whether the kernel is larger than the images: XLA:CPU then swaps the two, and is 100 times slower."""
-    return axes[0].window * axes[1].window > axes[0].size * axes[1].size
+    return any(axis.window > axis.size for axis in axes)
 
 
 def _cpu_y(x: jax.Array, w: jax.Array, axes: Axes) -> jax.Array:
-    """`_lax_y`; on tiny images a product at each place of y."""
-    if not _tiny(axes):
-        return _lax_y(x, w, axes)
+    """`_lax_y`, by bands of rows that meet the same taps; on tiny images a product at each place of y."""
+    return (_y_from_places if _tiny(axes) else _y_from_bands)(x, w, axes)
+
+
+def _y_from_places(x: jax.Array, w: jax.Array, axes: Axes) -> jax.Array:
     met = [[axis.at_place(place) for place in range(axis.out)] for axis in axes]
     rows = [
         [_flat(x[:, rows, columns], 1) @ _flat(w[above, beside], 3) for columns, beside in met[1]]
         for rows, above in met[0]
     ]
     return jnp.stack([jnp.stack(row, axis=1) for row in rows], axis=1)
+
+
+def _y_from_bands(x: jax.Array, w: jax.Array, axes: Axes) -> jax.Array:
+    """Leaves the padding above and below out, a fifth of the products from 7×7 to 4×4."""
+    met = [axes[0].at_place(place) for place in range(axes[0].out)]
+    bands = []
+    for taps, places in itertools.groupby(met, key=lambda rows_and_taps: rows_and_taps[1]):
+        rows = [rows for rows, _ in places]
+        part = x[:, rows[0].start : rows[-1].stop]
+        bands.append(_correlate(part, w[taps], (0, axes[1].low), (len(rows), axes[1].out), stride=axes[0].stride))
+    return jnp.concatenate(bands, axis=1)
 
 
 def _cpu_x(y: jax.Array, w: jax.Array, axes: Axes) -> jax.Array:
