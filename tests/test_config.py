@@ -1,9 +1,11 @@
 """The configuration: what it refuses, and what of it a run depends on."""
 
+import inspect
 import json
 
 import pytest
 
+from configs import compare
 from tests.data_files import tiny_options
 from tests.helpers import ROOT, tiny
 from veegan_jax.build import build
@@ -70,7 +72,7 @@ WRONG = [
     ("optim.gen.learning_rate", 0.0, "config.optim.gen.learning_rate is 0.0; it must be more than 0"),
     ("optim.disc.b1", 1.0, "config.optim.disc.b1 is 1.0"),
     ("optim.gen.schedule", "step", r"config.optim.gen.schedule is 'step'; valid: constant, cosine, linear"),
-    ("best_metric", "fid", "config.best_metric is 'fid'; valid: high_quality, jsd, kl, modes"),
+    ("best_metric", "fid", "config.best_metric is 'fid'; valid: high_quality, jsd, kl, mmd, modes"),
     ("steps_per_call", 0, "config.steps_per_call is 0"),
     ("eval_every", 0, "config.eval_every is 0"),
 ]
@@ -137,8 +139,9 @@ def load(path):
 def test_every_config_builds_and_says_how_to_run_it(path):
     namespace = load(path)
     assert f"python -m veegan_jax.main --config configs/{path.name}" in namespace["__doc__"]
-    for variant in namespace.get("VARIANTS", [()]):
-        config = namespace["get_config"](*([variant] if variant else []))
+    variants = compare.DATA if inspect.signature(namespace["get_config"]).parameters else [None]
+    for variant in variants:
+        config = namespace["get_config"](*filter(None, [variant]))
         config[config.data].update(tiny_options(config.data))
         for row in comparison(config).values() if config.compare else [config]:
             build(row)

@@ -11,7 +11,8 @@ from tests.test_objectives import one_batch
 from veegan_jax.build import build
 from veegan_jax.errors import UserError
 from veegan_jax.models.network import Network, packed
-from veegan_jax.objectives.critic import make_critic, penalty
+from veegan_jax.objectives.critic import make_critic
+from veegan_jax.objectives.penalty import penalty
 
 # D(x) = w · x² has the gradient 2 w x, whose squared norm is 4 Σ w² x².
 QUADRATIC = Network(

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from veegan_jax.metrics.ivom import ivom, ivom_scores
-from veegan_jax.metrics.missing import missing, prior_deviation
+from veegan_jax.metrics.missing import Made, missing, prior_deviation
 from veegan_jax.models import MODELS
 
 K = 4
@@ -124,18 +124,19 @@ def test_scores_are_per_pixel_of_images_from_0_to_1():
 
 def test_missing_examples_are_ranked_worst_first():
     x = np.float32([[0, 0], [1, 1], [5, 1]])
-    nearest = np.float32([[0, 0.2], [1, 1], [1, 1]])
+    nearest = Made(np.full((3, 8), 2, np.float32), np.float32([[0, 0.2], [1, 1], [1, 1]]))
     found = missing(x, nearest)
     np.testing.assert_allclose(found.nearest, [0.2 / np.sqrt(2), 0, 4 / np.sqrt(2)], rtol=1e-6)
+    np.testing.assert_allclose(found.nearest_prior, [6, 6, 6])  # (4·8 − 8)/√16
     assert found.worst.tolist() == [2, 0, 1]
     assert found.reconstruction is None
-    assert found.prior is None
+    assert found.reconstruction_prior is None
 
     # What F reaches is reached, though optimisation missed it.
-    found = missing(x, nearest, np.float32([[3, 0], [0, 1], [5, 1]]), np.zeros((3, 8), np.float32))
+    found = missing(x, nearest, Made(np.zeros((3, 8), np.float32), np.float32([[3, 0], [0, 1], [5, 1]])))
     assert found.worst.tolist() == [0, 1, 2]
     np.testing.assert_allclose(found.reconstruction, [3 / np.sqrt(2), 1 / np.sqrt(2), 0], rtol=1e-6)
-    np.testing.assert_allclose(found.prior, [-2, -2, -2])  # −K/√(2K)
+    np.testing.assert_allclose(found.reconstruction_prior, [-2, -2, -2])
 
 
 def test_prior_deviation_is_standard_under_the_prior():

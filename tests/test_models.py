@@ -25,15 +25,17 @@ def small(name, *, shape=SHAPE, bounded=True, dtype="float32", **options):
 
 
 def normals(*shape, seed=0):
-    return jax.random.normal(jax.random.key(seed), shape)
+    """Drawn by numpy, which compiles nothing."""
+    return jnp.asarray(
+        np.random.default_rng(seed).normal(size=shape), "float64" if jax.config.jax_enable_x64 else "float32"
+    )
 
 
 def cases(nets):
     """Each use of a net: itself, its inputs for a batch of 4, and the shape of its output."""
-    z, eps, x = normals(4, 5), normals(4, 0), normals(4, *SHAPE)
+    z, eps, x = normals(4, 5), normals(4, 2), normals(4, *SHAPE)
     return [
         (nets.gen, (z, eps), (4, *SHAPE)),
-        (nets.gen, (z, normals(4, 2)), (4, *SHAPE)),
         (nets.rec(7), (x,), (4, 7)),
         (nets.disc, (z, x), (4,)),
         (nets.disc, (x,), (4,)),
@@ -48,7 +50,9 @@ def initialised(net, inputs):
 
 def raised(params):
     """The parameters away from a start in which some are 0, and hide others."""
-    return jax.tree.map(lambda leaf: leaf + 0.1 * normals(*leaf.shape, seed=3), params)
+    return jax.tree.map(
+        lambda leaf: jnp.asarray(np.asarray(leaf) + 0.1 * np.asarray(normals(*leaf.shape, seed=3))), params
+    )
 
 
 def outlined(net, *shapes):
@@ -57,24 +61,26 @@ def outlined(net, *shapes):
 
 
 @EVERY
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_shapes_and_dtypes(name, dtype):
-    for net, inputs, expected in cases(small(name, dtype=dtype)):
+def test_shapes_and_dtypes(name):
+    """Of outputs, always float32, and of parameters; and bfloat16 computes in bfloat16, so roughly the same."""
+    for (net, inputs, expected), (low, _, _) in zip(
+        cases(small(name)), cases(small(name, dtype="bfloat16")), strict=True
+    ):
         params = initialised(net, inputs)
         assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype("float32")}
-        for at in (params, jax.jit(net.freeze)(params, *inputs)):
-            output = jax.jit(net.apply)(at, *inputs)
+        outputs = [jax.jit(net.apply)(params, *inputs), jax.jit(low.apply)(params, *inputs)]
+        for output in outputs:
             chex.assert_shape(output, expected)
             assert output.dtype == jnp.float32
-            chex.assert_tree_all_finite(output)
+        difference = np.max(np.abs(np.subtract(*outputs)))
+        assert 0 < difference < 0.1 * np.max(np.abs(outputs[0]))
 
 
 @EVERY
-def test_bfloat16_computes_in_bfloat16(name):
-    for exact, low in zip(cases(small(name)), cases(small(name, dtype="bfloat16")), strict=True):
-        outputs = [jax.jit(net.apply)(initialised(net, inputs), *inputs) for net, inputs, _ in (exact, low)]
-        difference = jnp.max(jnp.abs(outputs[0] - outputs[1]))
-        assert 0 < difference < 0.1 * jnp.max(jnp.abs(outputs[0]))
+def test_no_generator_noise(name):
+    gen = small(name).gen
+    inputs = (normals(4, 5), normals(4, 0))
+    chex.assert_shape(jax.jit(gen.apply)(initialised(gen, inputs), *inputs), (4, *SHAPE))
 
 
 @EVERY
@@ -86,7 +92,7 @@ def test_every_input_and_every_parameter_matters(name):
         weighted = lambda a, net=net, weights=weights: jnp.sum(net.apply(*a) * weights)  # noqa: E731
         gradients = jax.jit(jax.grad(weighted))((params, *inputs))
         for path, leaf in jax.tree_util.tree_leaves_with_path(gradients):
-            assert leaf.size == 0 or jnp.any(leaf != 0), path
+            assert np.any(np.asarray(leaf) != 0), path
 
 
 @EVERY
@@ -99,9 +105,8 @@ def test_only_bounded_generators_end_in_a_tanh(name):
     np.testing.assert_allclose(bounded.apply(params, z, eps), jnp.tanh(free.apply(params, z, eps)), atol=1e-6)
 
 
-@EVERY
-def test_frozen_nets_judge_an_example_apart_from_its_batch(name):
-    for net, inputs, _ in cases(small(name)):
+def test_frozen_nets_judge_an_example_apart_from_its_batch():
+    for net, inputs, _ in cases(small("dcgan", shape=SHAPE)):
         params = initialised(net, inputs)
         apply = jax.jit(net.apply)
         frozen = jax.jit(net.freeze)(params, *inputs)

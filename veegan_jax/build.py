@@ -14,8 +14,8 @@ from veegan_jax.data.base import Source
 from veegan_jax.errors import UserError
 from veegan_jax.metrics import METRICS, Metric
 from veegan_jax.models.network import AXIS, STATISTICS, Nets, packed, spectrally_normalised
-from veegan_jax.objectives.base import Objective
-from veegan_jax.objectives.critic import Penalty, penalty
+from veegan_jax.objectives.base import Objective, Parts
+from veegan_jax.objectives.penalty import Penalty, penalty
 from veegan_jax.objectives.unrolled import unrolled
 from veegan_jax.optim import adam
 from veegan_jax.state import TrainState
@@ -38,7 +38,8 @@ class Experiment(NamedTuple):
     @property
     def best_metric(self) -> str:
         """The column by which checkpoints are the best."""
-        return self.config.best_metric or ("kl" if "kl" in self.columns else self.columns[0])
+        usual = [column for column in ("kl", "ndb", *self.columns) if column in self.columns]
+        return self.config.best_metric or usual[0]
 
     @property
     def num_eval(self) -> int:
@@ -79,9 +80,9 @@ def _objective(config: ConfigDict, source: Source, optimizer: optax.GradientTran
     nets: Nets = _entry(config, "model", shape=source.shape, bounded=source.bounded, dtype=config.dtype)
     disc = spectrally_normalised(nets.disc) if config.spectral_norm else nets.disc
     nets = nets._replace(disc=packed(disc, config.packing))
-    sizes = {"shape": source.shape, "latent_dim": config.latent_dim, "noise_dim": config.noise_dim}
     penalties: Penalty = _call(penalty, "penalty", **config.penalty)
-    objective: Objective = _entry(config, "objective", nets, **sizes, penalty=penalties)
+    parts = Parts(nets, source.shape, config.latent_dim, config.noise_dim, penalties)
+    objective: Objective = _entry(config, "objective", parts)
     if penalties.r1 or penalties.r2:
         _check_no_statistics(config, objective)
     return unrolled(objective, optimizer, config.unroll) if config.unroll else objective

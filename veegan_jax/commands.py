@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 from ml_collections import ConfigDict
+from tabulate import tabulate
 
 from veegan_jax import evaluate, report
 from veegan_jax.build import build
@@ -13,6 +14,7 @@ from veegan_jax.compare import compare
 from veegan_jax.config import differences, effective, from_effective
 from veegan_jax.errors import UserError
 from veegan_jax.generate import Run, load_with
+from veegan_jax.metrics.missing import Made, Missing, missing
 from veegan_jax.train import train
 from veegan_jax.workdir import stored_config
 
@@ -24,7 +26,7 @@ class Options(NamedTuple):
         config: the experiment; may be None where the workdir holds a run.
         workdir: the run's folder.
         step: the checkpoint to use: 'latest', 'best' or a number.
-        num: how many examples to sample or reconstruct.
+        num: how many examples to sample, reconstruct or look for.
         seed: of what is sampled or reconstructed.
     """
 
@@ -91,11 +93,52 @@ def run_reconstruction(options: Options) -> None:
         _say(stem.with_suffix(".png"))
 
 
+def run_missing(options: Options) -> None:
+    """Reports the held-out examples that the generator misses, as a table, arrays and a picture."""
+    run = _load(options)
+    params, sampler, seed = run.replicas[0], run.sampler, options.seed
+    x = run.held_out(options.num, seed)
+    z = sampler.infer(params, x, seed)[0]
+    nearest, encoded = Made(z, sampler.decode(params, z, seed)), None
+    if run.experiment.objective.encode:
+        z = sampler.encode(params, x)
+        encoded = Made(z, sampler.decode(params, z, seed))
+    found = missing(x, nearest, encoded)
+    stem = options.workdir / f"missing_step{run.step}_seed{seed}"
+    measured = {name: values for name, values in found._asdict().items() if values is not None}
+    np.savez_compressed(stem.with_suffix(".npz"), x=x, **measured)
+    print(_missing_table(found))
+    _say(stem.with_suffix(".npz"))
+    if report.drawable(x.shape[1:]):
+        made = {"G(F(x))": encoded.x[found.worst]} if encoded else {}
+        made["G(z), z by IvOM"] = nearest.x[found.worst]
+        report.save(report.draw_missing(x[found.worst], made), stem.with_suffix(".png"))
+        _say(stem.with_suffix(".png"))
+
+
+def _missing_table(found: Missing) -> str:
+    rows = {
+        "RMS of x − G(z), z by IvOM": found.nearest,
+        "‖z‖² from K, in std of χ²(K)": found.nearest_prior,
+        "RMS of x − G(F(x))": found.reconstruction,
+        "‖F(x)‖² from K, in std of χ²(K)": found.reconstruction_prior,
+    }
+    body = [
+        [name, *(f"{q:.3g}" for q in np.quantile(values, [0, 0.05, 0.5, 0.95, 1]))]
+        for name, values in rows.items()
+        if values is not None
+    ]
+    headings = [f"{len(found.worst)} held-out examples", "least", "5 %", "median", "95 %", "most"]
+    table = tabulate(body, headings, tablefmt="github", disable_numparse=True)
+    return f"{table}\n\nreached worst, by position: {', '.join(str(i) for i in found.worst[:10])}"
+
+
 COMMANDS: dict[str, Callable[[Options], str | None]] = {
     "train": run_training,
     "evaluate": run_evaluation,
     "sample": run_sampling,
     "reconstruct": run_reconstruction,
+    "missing": run_missing,
 }
 
 

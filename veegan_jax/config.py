@@ -13,7 +13,7 @@ from veegan_jax.data import SOURCES
 from veegan_jax.errors import UserError
 from veegan_jax.models import MODELS
 from veegan_jax.objectives import OBJECTIVES
-from veegan_jax.objectives.critic import penalty
+from veegan_jax.objectives.penalty import penalty
 from veegan_jax.optim import adam
 
 # The field that chooses an entry of each registry. An entry's own options are a section by the entry's name.
@@ -123,7 +123,7 @@ def _run(c: ConfigDict) -> None:
     # makes is looked for by optimisation; 0 for none. The paper's second author has 64.
     c.ivom_images = 0
     # Checkpoints to keep: the latest so many, and the best so many by a metric that is measured (see the table); empty
-    # for the reverse KL where there is one, and otherwise for the data's first metric.
+    # for the reverse KL, or where there is none NDB, the share of bins filled otherwise than by real data.
     c.keep_latest = 2
     c.keep_best = 1
     c.best_metric = ""

@@ -12,6 +12,7 @@ from veegan_jax.build import Experiment, build, initial_state
 from veegan_jax.checkpoint import Checkpoints, from_host
 from veegan_jax.config import from_effective
 from veegan_jax.errors import UserError
+from veegan_jax.metrics.ivom import Inferred, ivom
 from veegan_jax.objectives.base import Noise, Params, frozen
 from veegan_jax.state import TrainState
 from veegan_jax.workdir import stored_config
@@ -19,6 +20,8 @@ from veegan_jax.workdir import stored_config
 # Examples computed at a time. Always so many, and example i depends on (seed, i) alone: the first m of n samples are,
 # to the bit, the m samples.
 CHUNK = 512
+# Examples whose latents are optimised at a time, and from how many draws of the prior (the authors' code has 3).
+INFERRED, STARTS = 64, 3
 # Of the draws by whose statistics batch normalisation is frozen.
 CALIBRATION_SEED = 4
 
@@ -33,6 +36,7 @@ class Sampler:
         self._noise = jax.jit(lambda key, index: jax.vmap(objective.noise)(_fold(key, index)))
         self._generate = jax.jit(objective.generate)
         self._encode = jax.jit(objective.encode) if objective.encode else None
+        self._infer = jax.jit(self._nearest)
         self._source = experiment.source
         self.training = functools.cache(self._training)
         self._freeze = jax.jit(functools.partial(frozen, objective))
@@ -75,6 +79,24 @@ class Sampler:
         encode = self._encode
         return _in_chunks(lambda x: encode(params, x), x)
 
+    def infer(self, params: Params, x: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+        """IvOM: the z `[n, K]` whose G(z, ε) is nearest to each example, and the mean squared error left `[n]`.
+
+        It starts from draws of the prior, of the seed; ε is that of `decode` with the same seed.
+        """
+
+        def chunk(index: jax.Array, x: jax.Array) -> Inferred:
+            key = jax.random.key(seed)
+            starts = [self._noise(jax.random.fold_in(key, start), index)["z"] for start in range(STARTS)]
+            return self._infer(params, x, jnp.stack(starts, axis=1), self._noise(key, index)["eps"])
+
+        found = _in_chunks(chunk, np.arange(len(x)), x, size=INFERRED)
+        return found.z, found.error
+
+    def _nearest(self, params: Params, x: jax.Array, starts: jax.Array, eps: jax.Array) -> Inferred:
+        noise = jnp.repeat(eps, STARTS, axis=0)
+        return ivom(lambda z: self._objective.generate(params, {"z": z, "eps": noise}), x, starts)
+
     def real(self, n: int, seed: int) -> np.ndarray:
         """`n` examples `[n, …]` of the data held out of training."""
         return self._draw(self._held_out, n, seed)
@@ -98,13 +120,13 @@ def _fold(key: jax.Array, index: jax.Array) -> jax.Array:
     return jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, index)
 
 
-def _in_chunks(function: Any, *arrays: np.ndarray) -> Any:
-    """Applies a function to `CHUNK` rows of arrays at a time, the last of them padded; numpy out."""
+def _in_chunks(function: Any, *arrays: np.ndarray, size: int = CHUNK) -> Any:
+    """Applies a function to `size` rows of arrays at a time, the last of them padded; numpy out."""
     n = len(arrays[0])
-    padded = [np.concatenate([a, np.repeat(a[:1], -n % CHUNK, axis=0)]) for a in arrays]
+    padded = [np.concatenate([a, np.repeat(a[:1], -n % size, axis=0)]) for a in arrays]
     chunks = [
-        jax.tree.map(np.asarray, function(*(jnp.asarray(a[start : start + CHUNK]) for a in padded)))
-        for start in range(0, n, CHUNK)
+        jax.tree.map(np.asarray, function(*(jnp.asarray(a[start : start + size]) for a in padded)))
+        for start in range(0, n, size)
     ]
     return jax.tree.map(lambda *parts: np.concatenate(parts)[:n], *chunks)
 

@@ -84,6 +84,29 @@ def draw_pairs(x: np.ndarray, reconstructions: np.ndarray) -> Figure:
     return figure
 
 
+def draw_missing(x: np.ndarray, reached: Mapping[str, np.ndarray]) -> Figure:
+    """The real examples that a generator misses most, and how near it comes to them.
+
+    Args:
+        x: real examples, the one that is reached worst first, `[N, …]`.
+        reached: what is made of each, in one or more ways, `{heading: [N, …]}`.
+    """
+    if x.shape[1:] == (2,):
+        figure = Figure(figsize=(5 * len(reached), 5), layout="constrained")
+        for axis, (heading, made) in zip(
+            figure.subplots(1, len(reached), squeeze=False)[0], reached.items(), strict=True
+        ):
+            _density(axis, made, x, f"x (blue) → {heading} (red)")
+            for a, b in zip(x, made, strict=True):
+                axis.plot([a[0], b[0]], [a[1], b[1]], color="0.5", linewidth=0.4)
+        return figure
+    rows = {"real examples, reached worst first": x, **reached}
+    figure = Figure(figsize=(6, 0.9 * len(rows)), layout="constrained")
+    for axis, (heading, made) in zip(figure.subplots(len(rows), 1), rows.items(), strict=True):
+        _tiles(axis, made[:GRID], min(GRID, len(x)), heading)
+    return figure
+
+
 def pixels(figure: Figure) -> np.ndarray:
     """The figure as uint8 `[H, W, 3]`."""
     canvas = FigureCanvasAgg(figure)

@@ -3,18 +3,12 @@
 import jax
 import jax.numpy as jnp
 
-from veegan_jax.models.network import Nets
-from veegan_jax.objectives.base import Batch, Noise, Objective, Params, Scalars, standard_normals
-from veegan_jax.objectives.critic import Penalty
+from veegan_jax.objectives.base import Batch, Noise, Objective, Params, Parts, Scalars, standard_normals
 
 
 def lsgan(
-    nets: Nets,
+    parts: Parts,
     *,
-    shape: tuple[int, ...],
-    latent_dim: int,
-    noise_dim: int,
-    penalty: Penalty,
     margin: float = 1.0,
 ) -> Objective:
     """A discriminator that regresses: generated samples to +margin, real ones to −margin, and the generator to 0.
@@ -23,11 +17,7 @@ def lsgan(
         gen:   ½ E[D(x_g)²]
 
     Args:
-        nets: `gen(z, ε) → x` and `disc(x) → D`.
-        shape: of one data example.
-        latent_dim: K.
-        noise_dim: dimensions of additional generator noise ε; 0 for none.
-        penalty: not defined here, so that it must be off.
+        parts: nets `gen(z, ε) → x` and `disc(x) → D`, dimensions, and the penalty, which this method has none of.
         margin: m. A keyword with a default is an option: `config.lsgan.margin`.
 
     Raises:
@@ -35,6 +25,8 @@ def lsgan(
     """
     if margin <= 0:
         raise ValueError(f"margin is {margin}; it must be more than 0")
+
+    nets, shape, latent_dim, noise_dim, _ = parts
 
     def noise(key: jax.Array) -> Noise:
         return standard_normals(key, z=latent_dim, eps=noise_dim)

@@ -10,7 +10,6 @@ A reference here has `train_images`, `test_images` and their labels, int `[N]` f
 import hashlib
 import logging
 import os
-import tempfile
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -198,11 +197,12 @@ def _write(path: Path, tree: Any) -> None:
     """Keeps a tree of arrays in a file, whole or not at all; a folder that cannot be written costs its time only."""
     leaves = traverse_util.flatten_dict(tree, sep="/")
     leaves[CHECKSUM] = np.asarray(_checksum(leaves))
+    scratch = path.with_name(f"{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".npz", delete=False) as scratch:
-            np.savez(scratch, allow_pickle=False, **leaves)
-        os.replace(scratch.name, path)
+        with scratch.open("wb") as file:
+            np.savez(file, allow_pickle=False, **leaves)
+        os.replace(scratch, path)
     except OSError as error:
         logger.warning("%s cannot be written (%s), so the classifier is not kept", path, error.strerror)
 

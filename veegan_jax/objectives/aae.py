@@ -4,18 +4,13 @@ import jax
 
 from veegan_jax.losses import reconstruction
 from veegan_jax.losses.adversarial import FamilyName
-from veegan_jax.models.network import Nets
-from veegan_jax.objectives.base import Batch, Noise, Objective, Params, Scalars, standard_normals
-from veegan_jax.objectives.critic import Penalty, make_critic
+from veegan_jax.objectives.base import Batch, Noise, Objective, Params, Parts, Scalars, standard_normals
+from veegan_jax.objectives.critic import make_critic
 
 
 def aae(
-    nets: Nets,
+    parts: Parts,
     *,
-    shape: tuple[int, ...],
-    latent_dim: int,
-    noise_dim: int,
-    penalty: Penalty,
     adversarial_loss: FamilyName = "nonsaturating",
     reconstruction_weight: float = 1.0,
 ) -> Objective:
@@ -30,11 +25,7 @@ def aae(
     more dimensions than the data have leaves the generator unconstrained where no F(x) falls.
 
     Args:
-        nets: `gen(z, ε) → x`, `rec(x) → F(x)`, `disc(z) → D`.
-        shape: of one data example.
-        latent_dim: K.
-        noise_dim: dimensions of the generator's own noise ε; 0 for none.
-        penalty: on the discriminator's gradients.
+        parts: nets `gen(z, ε) → x`, `rec(x) → F(x)`, `disc(z) → D`, dimensions, and the penalty.
         adversarial_loss: the loss family.
         reconstruction_weight: λ; the squared error is summed over an example's dimensions.
 
@@ -43,6 +34,7 @@ def aae(
     """
     if reconstruction_weight < 0:
         raise ValueError(f"reconstruction_weight is {reconstruction_weight}; it must be 0 or more")
+    nets, shape, latent_dim, noise_dim, penalty = parts
     gen, rec = nets.gen, nets.rec(latent_dim)
     critic = make_critic(nets.disc, ((latent_dim,),), adversarial_loss, penalty)
 

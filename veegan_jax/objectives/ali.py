@@ -3,19 +3,13 @@
 import jax
 
 from veegan_jax.losses.adversarial import FamilyName
-from veegan_jax.models.network import Nets
-from veegan_jax.objectives.base import Batch, Objective, Params, Scalars
-from veegan_jax.objectives.critic import Penalty
+from veegan_jax.objectives.base import Batch, Objective, Params, Parts, Scalars
 from veegan_jax.objectives.joint import Pairs, Posterior, joint_objective
 
 
 def ali(
-    nets: Nets,
+    parts: Parts,
     *,
-    shape: tuple[int, ...],
-    latent_dim: int,
-    noise_dim: int,
-    penalty: Penalty,
     adversarial_loss: FamilyName = "nonsaturating",
     reconstructor_std: float = 1.0,
     learned_std: bool = True,
@@ -29,11 +23,7 @@ def ali(
         gen, rec:  −E[log(1 − σ(D(z, x_g)))] − E[log σ(D(z_g, x))]      (section 2, the labels swapped)
 
     Args:
-        nets: `gen(z, ε) → x`, `rec(x) → F(x)`, `disc(z, x) → D`.
-        shape: of one data example.
-        latent_dim: K.
-        noise_dim: dimensions of the generator's own noise ε; 0 for none.
-        penalty: on the discriminator's gradients.
+        parts: nets `gen(z, ε) → x`, `rec(x) → F(x)`, `disc(z, x) → D`, dimensions, and the penalty.
         adversarial_loss: 'nonsaturating' swaps the labels; 'minimax' is the negative of the discriminator's loss.
         reconstructor_std: σ of p(z|x) before it has learned anything.
         learned_std: whether the encoder tells σ as well, per latent, as the paper's does.
@@ -47,12 +37,8 @@ def ali(
         return pairs.verdict.both, {}
 
     return joint_objective(
-        nets,
+        parts,
         combine,
-        shape=shape,
-        latent_dim=latent_dim,
-        noise_dim=noise_dim,
-        penalty=penalty,
         adversarial_loss=adversarial_loss,
         reconstructor_std=reconstructor_std,
         learned_std=learned_std,

@@ -7,11 +7,30 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from veegan_jax.models.network import Network
+from veegan_jax.models.network import Nets, Network
+from veegan_jax.objectives.penalty import Penalty
 
 Params = Mapping[str, Any]
 Noise = Mapping[str, jax.Array]
 Scalars = dict[str, jax.Array]
+
+
+class Parts(NamedTuple):
+    """What every method is made from.
+
+    Attributes:
+        nets: G, F and D, to be composed; those that a method does not use cost nothing.
+        shape: of one data example.
+        latent_dim: K.
+        noise_dim: dimensions of the generator's own noise ε; 0 for none.
+        penalty: on the discriminator's gradients.
+    """
+
+    nets: Nets
+    shape: tuple[int, ...]
+    latent_dim: int
+    noise_dim: int
+    penalty: Penalty
 
 
 class Batch(NamedTuple):

@@ -3,18 +3,13 @@
 import jax
 
 from veegan_jax.losses.adversarial import FamilyName
-from veegan_jax.models.network import Nets
-from veegan_jax.objectives.base import Batch, Noise, Objective, Params, Scalars, standard_normals
-from veegan_jax.objectives.critic import Penalty, make_critic
+from veegan_jax.objectives.base import Batch, Noise, Objective, Params, Parts, Scalars, standard_normals
+from veegan_jax.objectives.critic import make_critic
 
 
 def gan(
-    nets: Nets,
+    parts: Parts,
     *,
-    shape: tuple[int, ...],
-    latent_dim: int,
-    noise_dim: int,
-    penalty: Penalty,
     adversarial_loss: FamilyName = "nonsaturating",
 ) -> Objective:
     """A discriminator on x alone, and no reconstructor. Generated samples are class 1, as everywhere here.
@@ -25,13 +20,10 @@ def gan(
     With packing this is PacGAN; with 'relativistic' and both gradient penalties, R3GAN's loss.
 
     Args:
-        nets: `gen(z, ε) → x` and `disc(x) → D`.
-        shape: of one data example.
-        latent_dim: K.
-        noise_dim: dimensions of additional generator noise ε; 0 for none.
-        penalty: on the discriminator's gradients.
+        parts: nets `gen(z, ε) → x` and `disc(x) → D`, dimensions, and the penalty.
         adversarial_loss: the loss family.
     """
+    nets, shape, latent_dim, noise_dim, penalty = parts
     gen = nets.gen
     critic = make_critic(nets.disc, (shape,), adversarial_loss, penalty)
 

@@ -8,18 +8,13 @@ import optax
 
 from veegan_jax.losses import reconstruction
 from veegan_jax.losses.adversarial import FamilyName
-from veegan_jax.models.network import Nets
-from veegan_jax.objectives.base import Batch, Noise, Objective, Params, Scalars, standard_normals
-from veegan_jax.objectives.critic import Penalty, make_critic
+from veegan_jax.objectives.base import Batch, Noise, Objective, Params, Parts, Scalars, standard_normals
+from veegan_jax.objectives.critic import make_critic
 
 
 def infogan(
-    nets: Nets,
+    parts: Parts,
     *,
-    shape: tuple[int, ...],
-    latent_dim: int,
-    noise_dim: int,
-    penalty: Penalty,
     adversarial_loss: FamilyName = "nonsaturating",
     categories: int = 10,
     continuous: int = 2,
@@ -36,11 +31,7 @@ def infogan(
     methods are compared with the same nets.
 
     Args:
-        nets: `gen(z, ε) → x`, `rec(x) → Q`, `disc(x) → D`.
-        shape: of one data example.
-        latent_dim: K, of the whole z.
-        noise_dim: dimensions of additional generator noise ε; 0 for none.
-        penalty: on the discriminator's gradients.
+        parts: nets `gen(z, ε) → x`, `rec(x) → Q`, `disc(x) → D`, dimensions, and the penalty.
         adversarial_loss: the loss family.
         categories: values of the categorical code; 0 for none.
         continuous: dimensions of the continuous code; 0 for none.
@@ -49,6 +40,7 @@ def infogan(
     Raises:
         ValueError: if the codes do not fit into the latent, or there are none.
     """
+    nets, shape, latent_dim, noise_dim, penalty = parts
     if min(categories, continuous) < 0 or not 0 < categories + continuous <= latent_dim:
         raise ValueError(
             f"categories is {categories} with {continuous} continuous codes; together they must take 1 to latent_dim, "

@@ -6,9 +6,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from veegan_jax.models.network import Nets
-from veegan_jax.objectives.base import Batch, Noise, Objective, Params, Scalars, standard_normals
-from veegan_jax.objectives.critic import Penalty, Verdict, make_critic
+from veegan_jax.objectives.base import Batch, Noise, Objective, Params, Parts, Scalars, standard_normals
+from veegan_jax.objectives.critic import Verdict, make_critic
 
 
 class Pairs(NamedTuple):
@@ -31,13 +30,9 @@ Posterior = Callable[[Params, jax.Array], tuple[jax.Array, jax.Array | float]]
 
 
 def joint_objective(
-    nets: Nets,
+    parts: Parts,
     combine: Callable[[Params, Batch, Pairs, Posterior], tuple[jax.Array, Scalars]],
     *,
-    shape: tuple[int, ...],
-    latent_dim: int,
-    noise_dim: int,
-    penalty: Penalty,
     adversarial_loss: str,
     reconstructor_std: float,
     learned_std: bool,
@@ -46,12 +41,8 @@ def joint_objective(
     """An objective with a joint critic, whose generator and reconstructor are one player.
 
     Args:
-        nets: `gen(z, ε) → x`, `rec(x) → F(x)`, `disc(z, x) → D`.
+        parts: nets `gen(z, ε) → x`, `rec(x) → F(x)`, `disc(z, x) → D`, dimensions, and the penalty.
         combine: `combine(params, batch, pairs, posterior) -> (loss of generator and reconstructor, metrics)`.
-        shape: of one data example.
-        latent_dim: K.
-        noise_dim: dimensions of the generator's own noise ε; 0 for none.
-        penalty: on the critic's gradients.
         adversarial_loss: the loss family.
         reconstructor_std: σ of p(z|x) = N(F(x), σ²I).
         learned_std: whether F tells σ as well, as a factor exp(s(x)) per latent on `reconstructor_std`.
@@ -64,6 +55,7 @@ def joint_objective(
         raise ValueError(f"reconstructor_std is {reconstructor_std}; it is a standard deviation, so 0 or more")
     if learned_std and reconstructor_std == 0:
         raise ValueError("learned_std is True; then reconstructor_std, which it scales, must be more than 0")
+    nets, shape, latent_dim, noise_dim, penalty = parts
     gen, rec = nets.gen, nets.rec(latent_dim * (2 if learned_std else 1))
     critic = make_critic(nets.disc, ((latent_dim,), shape), adversarial_loss, penalty, x_critic)
 

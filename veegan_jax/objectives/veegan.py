@@ -6,19 +6,13 @@ import jax
 
 from veegan_jax.losses import reconstruction
 from veegan_jax.losses.adversarial import FamilyName
-from veegan_jax.models.network import Nets
-from veegan_jax.objectives.base import Batch, Objective, Params, Scalars
-from veegan_jax.objectives.critic import Penalty
+from veegan_jax.objectives.base import Batch, Objective, Params, Parts, Scalars
 from veegan_jax.objectives.joint import Pairs, Posterior, joint_objective
 
 
 def veegan(
-    nets: Nets,
+    parts: Parts,
     *,
-    shape: tuple[int, ...],
-    latent_dim: int,
-    noise_dim: int,
-    penalty: Penalty,
     adversarial_loss: FamilyName = "kl",
     reconstruction_weight: float = 1.0,
     reconstruction_reduction: Literal["sum", "mean"] = "sum",
@@ -38,11 +32,7 @@ def veegan(
     differently. The reconstructor follows d alone, whatever the loss family: no adversarial gradient reaches it.
 
     Args:
-        nets: `gen(z, ε) → x`, `rec(x) → F(x)`, `disc(z, x) → D`.
-        shape: of one data example.
-        latent_dim: K.
-        noise_dim: dimensions of the generator's own noise ε; 0 for none.
-        penalty: on the discriminator's gradients.
+        parts: nets `gen(z, ε) → x`, `rec(x) → F(x)`, `disc(z, x) → D`, dimensions, and the penalty.
         adversarial_loss: 'kl' is the paper's raw logit; see `losses.adversarial` for the others.
         reconstruction_weight: λ in E[D] + λ·E[d].
         reconstruction_reduction: d summed over the K latents (the paper), or their mean, K times less.
@@ -59,7 +49,7 @@ def veegan(
     """
     if reconstruction_weight < 0:
         raise ValueError(f"reconstruction_weight is {reconstruction_weight}; it must be 0 or more")
-    scale = reconstruction_weight / (latent_dim if reconstruction_reduction == "mean" else 1)
+    scale = reconstruction_weight / (parts.latent_dim if reconstruction_reduction == "mean" else 1)
 
     def combine(params: Params, batch: Batch, pairs: Pairs, posterior: Posterior) -> tuple[jax.Array, Scalars]:
         mean, std = posterior(params, pairs.x_g)
@@ -70,12 +60,8 @@ def veegan(
         return loss, {"d": d}
 
     return joint_objective(
-        nets,
+        parts,
         combine,
-        shape=shape,
-        latent_dim=latent_dim,
-        noise_dim=noise_dim,
-        penalty=penalty,
         adversarial_loss=adversarial_loss,
         reconstructor_std=reconstructor_std,
         learned_std=learned_std,

@@ -4,19 +4,13 @@ import jax
 
 from veegan_jax.losses import reconstruction
 from veegan_jax.losses.adversarial import FamilyName
-from veegan_jax.models.network import Nets
-from veegan_jax.objectives.base import Batch, Objective, Params, Scalars
-from veegan_jax.objectives.critic import Penalty
+from veegan_jax.objectives.base import Batch, Objective, Params, Parts, Scalars
 from veegan_jax.objectives.joint import Pairs, Posterior, joint_objective
 
 
 def veegan_data_ae(
-    nets: Nets,
+    parts: Parts,
     *,
-    shape: tuple[int, ...],
-    latent_dim: int,
-    noise_dim: int,
-    penalty: Penalty,
     adversarial_loss: FamilyName = "kl",
     reconstruction_weight: float = 1.0,
     reconstructor_std: float = 1.0,
@@ -31,11 +25,7 @@ def veegan_data_ae(
         gen, rec:  E[D(z, x_g)] + λ·E[½‖x − G(z_g, ε)‖²]
 
     Args:
-        nets: `gen(z, ε) → x`, `rec(x) → F(x)`, `disc(z, x) → D`.
-        shape: of one data example.
-        latent_dim: K.
-        noise_dim: dimensions of the generator's own noise ε; 0 for none.
-        penalty: on the discriminator's gradients.
+        parts: nets `gen(z, ε) → x`, `rec(x) → F(x)`, `disc(z, x) → D`, dimensions, and the penalty.
         adversarial_loss: the loss family; 'kl' is the paper's raw logit.
         reconstruction_weight: λ; the squared error is summed over an example's dimensions.
         reconstructor_std: σ of p(z|x) = N(F(x), σ²I).
@@ -47,19 +37,15 @@ def veegan_data_ae(
     """
     if reconstruction_weight < 0:
         raise ValueError(f"reconstruction_weight is {reconstruction_weight}; it must be 0 or more")
-    gen = nets.gen
+    gen = parts.nets.gen
 
     def combine(params: Params, batch: Batch, pairs: Pairs, posterior: Posterior) -> tuple[jax.Array, Scalars]:
         error = reconstruction.half_squared_error(batch.x, gen.apply(params["gen"], pairs.z_g, batch.noise["eps"]))
         return pairs.verdict.gen + reconstruction_weight * error, {"data_error": error}
 
     return joint_objective(
-        nets,
+        parts,
         combine,
-        shape=shape,
-        latent_dim=latent_dim,
-        noise_dim=noise_dim,
-        penalty=penalty,
         adversarial_loss=adversarial_loss,
         reconstructor_std=reconstructor_std,
         learned_std=learned_std,
