@@ -182,11 +182,15 @@ def test_dcgan_ends_in_a_linear_layer_without_latents():
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("dcgan", {"shape": (2,)}, r"dcgan takes images \[H, W, C\] of more than 4 pixels a side, not \[2\]"),
+        (
+            "dcgan",
+            {"shape": (2,)},
+            r"smallest is 4; the data must be images \[H, W, C\] of more pixels a side, and these are \[2\]",
+        ),
         (
             "resnet",
             {"shape": (4, 4, 3)},
-            r"resnet takes images \[H, W, C\] of more than 4 pixels a side, not \[4, 4, 3\]",
+            r"smallest is 4; the data must be images \[H, W, C\] of more pixels a side, and these are \[4, 4, 3\]",
         ),
         ("dcgan", {"disc_ratio": 0.0}, "disc_ratio is 0.0; it must be more than 0"),
         ("dcgan", {"base_width": 0}, "base_width is 0; it must be 1 or more"),
