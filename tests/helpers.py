@@ -32,6 +32,7 @@ def tiny(objective: str = "veegan", model: str = "mlp", data: str = "ring", **fi
     c[c.data].update(tiny_options(c.data))
     c.images.size = 8
     c.dcgan.base_width, c.dcgan.rec_hidden, c.dcgan.disc_hidden = 2, (8,), (8,)
+    c.resnet.base_width, c.resnet.rec_hidden, c.resnet.disc_hidden = 2, (8,), (8,)
     c.unroll = 2 if objective == "unrolled" else 0
     c.latent_dim, c.noise_dim = 3, 2
     c.mlp.gen_hidden = c.mlp.rec_hidden = (8, 8)

@@ -418,10 +418,10 @@ def test_what_is_too_large_is_streamed_and_the_same_images():
     streamed = SOURCES["images"](**options, resident_gib=bytes_of_it * 0.99)
     assert streamed.train is None
     np.testing.assert_array_equal(streamed.held_out, resident.held_out)
-    batch = next(streamed.stream(0, 18))
+    batch = next(streamed.stream.batches(0, 18))
     assert batch.dtype == np.uint8
     assert Counter(image.tobytes() for image in batch) == Counter(image.tobytes() for image in resident.train)
-    np.testing.assert_allclose(streamed.decode(jnp.asarray(batch)).max(), batch.max() / 127.5 - 1, atol=1e-6)
+    np.testing.assert_allclose(streamed.stream.decode(jnp.asarray(batch)).max(), batch.max() / 127.5 - 1, atol=1e-6)
 
 
 @pytest.mark.parametrize("batch_size", [4, 7, 50])

@@ -103,7 +103,7 @@ def test_photographs_of_several_sizes_become_of_one(data_dir, resident_gib):
     splits = {"train": [{"id": i, "picture": data_files.png(image)} for i, image in enumerate(images)]}
     write(data_dir, "pictures", features, splits)
     source = SOURCES["images"](path="tfds:pictures", size=20, held_out=0.25, resident_gib=resident_gib)
-    train = next(source.stream(0, 3)) if source.stream else source.train
+    train = next(source.stream.batches(0, 3)) if source.stream else source.train
     seen = {image.tobytes() for image in (*train, *source.held_out)}
     assert len(seen) == 4
     assert images[0].tobytes() in seen  # which is of that size already

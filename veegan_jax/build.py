@@ -152,7 +152,7 @@ def fused_step(experiment: Experiment, devices: list[jax.Device], num_steps: int
     config, source = experiment.config, experiment.source
     one = step.make_step(
         experiment.objective,
-        step.streamed(source.decode) if source.stream and source.decode else step.resident(source.sample),
+        step.streamed(source.stream.decode) if source.stream else step.resident(source.sample),
         experiment.optimizers,
         batch_size=config.batch_size,
         ema_half_life=config.ema_half_life,

@@ -40,15 +40,12 @@ class Options(NamedTuple):
 def run_training(options: Options) -> str | None:
     """Trains one run, or those of a comparison, and prints the table; returns the signal that stopped it, if any."""
     config = options.config or from_effective(stored_config(options.workdir))
-    if config.compare:
-        outcome, left = compare(config, options.workdir), "results.md, results.json, and a folder for each row"
-    else:
-        outcome, left = (
-            train(config, options.workdir),
-            "results.md, results.json, metrics.jsonl, tensorboard/, pictures/",
-        )
+    run, left = (
+        (compare, "a folder for each row") if config.compare else (train, "metrics.jsonl, tensorboard/, pictures/")
+    )
+    outcome = run(config, options.workdir)
     if outcome.table:
-        print(f"{outcome.table}\n\n{options.workdir}: {left}")
+        print(f"{outcome.table}\n\n{options.workdir}: results.md, results.json, {left}")
     return outcome.stopped_by
 
 

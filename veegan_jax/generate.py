@@ -107,9 +107,8 @@ class Sampler:
         They are drawn once, since those data may fill much of the device, and are not kept there.
         """
         source = self._source
-        if source.stream and source.decode:
-            stored = next(source.stream(0, n))
-            return _in_chunks(jax.jit(jax.vmap(source.decode)), stored)
+        if source.stream:
+            return _in_chunks(jax.jit(jax.vmap(source.stream.decode)), next(source.stream.batches(0, n)))
         return self._draw(jax.tree.map(jnp.asarray, source.train), n, seed)
 
     def _draw(self, arrays: Any, n: int, seed: int) -> np.ndarray:

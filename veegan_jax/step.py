@@ -13,8 +13,8 @@ from veegan_jax.state import TrainState
 
 Step = Callable[[TrainState, Any], tuple[TrainState, Scalars]]
 Optimizers = Mapping[str, optax.GradientTransformation]
-# `fetch(arrays, step, index, keys) -> x`: the examples `[b, …]` of these positions in the global batch.
-Fetch = Callable[[Any, jax.Array, jax.Array, jax.Array], jax.Array]
+# `fetch(arrays, step, keys) -> x`: this device's examples `[b, …]` of a step, a key for each.
+Fetch = Callable[[Any, jax.Array, jax.Array], jax.Array]
 
 # What a draw is for, folded into its key.
 DATA, NOISE = 0, 1
@@ -42,13 +42,13 @@ def make_init(objective: Objective, optimizers: Optimizers, *, ema: bool) -> Cal
 
 def resident(sample: Callable[[Any, jax.Array], jax.Array]) -> Fetch:
     """Examples drawn with replacement from arrays on the device, by a source's `sample(arrays, key)`."""
-    return lambda arrays, step, index, keys: jax.vmap(lambda key: sample(arrays, key))(keys)
+    return lambda arrays, step, keys: jax.vmap(lambda key: sample(arrays, key))(keys)
 
 
 def streamed(decode: Callable[[jax.Array], jax.Array]) -> Fetch:
     """The examples of a stream: `arrays` are a call's batches `[steps, b, …]`, and the step of the first of them."""
 
-    def fetch(arrays: tuple[jax.Array, jax.Array], step: jax.Array, index: jax.Array, keys: jax.Array) -> jax.Array:
+    def fetch(arrays: tuple[jax.Array, jax.Array], step: jax.Array, keys: jax.Array) -> jax.Array:
         batches, first = arrays
         return jax.vmap(decode)(batches[step - first])
 
@@ -106,38 +106,45 @@ def make_step(
     local = batch_size // shards
 
     def draw(state: TrainState, arrays: Any, turn: int) -> Batch:
-        step_key = jax.random.fold_in(state.key, state.step)
         shard = jax.lax.axis_index(axis) if axis else jnp.zeros((), jnp.int32)
-        index = shard * local + jnp.arange(local, dtype=jnp.int32)
-        keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(step_key, index)
-        data_keys, noise_keys = (
-            jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, 2 * turn + purpose) for purpose in (DATA, NOISE)
-        )
-        x = fetch(arrays, state.step, index, data_keys)
+        data_keys, noise_keys = _keys(state, shard * local + jnp.arange(local, dtype=jnp.int32), turn)
+        x = fetch(arrays, state.step, data_keys)
         return Batch(x, jax.vmap(objective.noise)(noise_keys), state.step, state.opt_state)
-
-    def update(state: TrainState, arrays: Any, turn: int) -> tuple[TrainState, Scalars]:
-        grads, scalars = gradients(objective, state.params, draw(state, arrays, turn), turns[turn])
-        if axis:
-            grads, scalars = jax.lax.pmean((grads, scalars), axis)
-        params, opt_state = dict(state.params), dict(state.opt_state)
-        for player in turns[turn]:
-            owned = {n: state.params[n] for n in objective.players[player]}
-            updates, opt_state[player] = optimizers[player].update(
-                {n: grads[n] for n in owned}, state.opt_state[player], owned
-            )
-            params.update(optax.apply_updates(owned, updates))
-        return dataclasses.replace(state, params=params, opt_state=opt_state), scalars
 
     def step(state: TrainState, arrays: Any) -> tuple[TrainState, Scalars]:
         scalars: Scalars = {}
-        for turn in range(len(turns)):
-            state, latest = update(state, arrays, turn)
+        for turn, players in enumerate(turns):
+            grads, latest = gradients(objective, state.params, draw(state, arrays, turn), players)
+            if axis:
+                grads, latest = jax.lax.pmean((grads, latest), axis)
+            state = _updated(state, grads, {player: objective.players[player] for player in players}, optimizers)
             scalars.update(latest)
         ema = _average(state, batch_size, ema_half_life) if ema_half_life else state.ema
         return dataclasses.replace(state, step=state.step + 1, ema=ema), scalars
 
     return step
+
+
+def _keys(state: TrainState, index: jax.Array, turn: int) -> tuple[jax.Array, jax.Array]:
+    """The keys `[b]` of the data and of the noise of the examples at these places of the global batch, int32 `[b]`."""
+    step_key = jax.random.fold_in(state.key, state.step)
+    keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(step_key, index)
+    fold = jax.vmap(jax.random.fold_in, in_axes=(0, None))
+    return fold(keys, 2 * turn + DATA), fold(keys, 2 * turn + NOISE)
+
+
+def _updated(
+    state: TrainState, grads: Params, players: Mapping[str, tuple[str, ...]], optimizers: Optimizers
+) -> TrainState:
+    """The state after one update of these players' nets."""
+    params, opt_state = dict(state.params), dict(state.opt_state)
+    for player, nets in players.items():
+        owned = {n: state.params[n] for n in nets}
+        updates, opt_state[player] = optimizers[player].update(
+            {n: grads[n] for n in nets}, state.opt_state[player], owned
+        )
+        params.update(optax.apply_updates(owned, updates))
+    return dataclasses.replace(state, params=params, opt_state=opt_state)
 
 
 def gradients(

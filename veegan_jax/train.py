@@ -185,9 +185,10 @@ class Loop:
 
     def _conclude(self, step: int, state: TrainState, replicas: list[evaluate.Scores] | None) -> str:
         """The table and the last pictures."""
+        params = [self._sampler.trained(state, replica) for replica in range(self._config.num_seeds)]
         scores = [
-            {**measured, **evaluate.invert(self._experiment, self._sampler, self._sampler.trained(state, replica))}
-            for replica, measured in enumerate(replicas or self._measure(step, state))
+            measured | evaluate.invert(self._experiment, self._sampler, own)
+            for measured, own in zip(replicas or self._measure(step, state), params, strict=True)
         ]
         shape, pictures = self._experiment.source.shape, self._workdir / "pictures"
         real = self._sampler.real(report.REAL_SHOWN, evaluate.REAL_SEED)
@@ -195,9 +196,8 @@ class Loop:
             film = report.draw_film(report.load_frames(self._workdir / "samples"), real)
             report.save(film, pictures / "samples_over_time.png")
         if self._experiment.objective.encode and report.drawable(shape):
-            params = self._sampler.trained(state, 0)
-            z = self._sampler.encode(params, real)
-            pairs = report.draw_pairs(real, self._sampler.decode(params, z, evaluate.MODEL_SEED))
+            z = self._sampler.encode(params[0], real)
+            pairs = report.draw_pairs(real, self._sampler.decode(params[0], z, evaluate.MODEL_SEED))
             report.save(pairs, pictures / "reconstructions.png")
         ceiling = evaluate.measure_real(self._experiment, self._sampler)
         report.save(report.draw_curves(read_rows(self._workdir), ceiling), pictures / "curves.png")
@@ -215,7 +215,7 @@ def feed(source: Source, batch_size: int, devices: list[jax.Device]) -> Callable
     stream = source.stream
 
     def from_step(first: int) -> Callable[[int], Any]:
-        batches, steps = stream(first, batch_size), itertools.count(first)
+        batches, steps = stream.batches(first, batch_size), itertools.count(first)
 
         def chunk(num_steps: int) -> Any:
             start = [next(steps) for _ in range(num_steps)][0]

@@ -6,6 +6,19 @@ from typing import Any, NamedTuple
 import jax
 
 
+class Stream(NamedTuple):
+    """Data that the host reads while the device trains.
+
+    Attributes:
+        batches: `batches(step, batch_size)`, an endless iterator of batches `[B, …]` as they are stored, from that step
+            on: a function of the step alone, so that a resumed run reads what an uninterrupted one would have.
+        decode: from one example as it is stored to what networks see, float32 of the source's shape.
+    """
+
+    batches: Callable[[int, int], Iterator[Any]]
+    decode: Callable[[jax.Array], jax.Array]
+
+
 class Source(NamedTuple):
     """Data kept on the device and drawn inside the compiled step, or streamed to it.
 
@@ -18,10 +31,8 @@ class Source(NamedTuple):
         references: what each metric that applies here compares samples with, `{metric name: reference}`.
         num_eval: how many samples the published protocol scores.
         published: figures of the field on this data, `{row: {column: text}}`; the row's name says whose they are.
-        stream: `stream(step, batch_size)`, an iterator of training batches `[B, …]` as they are stored from that step
-            on, for data that do not fit in device memory: a function of the step alone, so that a resumed run reads
-            what an uninterrupted one would have. Then `train` is None. None where `train` is on the device.
-        decode: from examples as they are stored `[…]` to what networks see, float32 of `shape`; `sample` includes it.
+        stream: training examples that do not fit in device memory; then `train` is None, and `sample` draws from
+            `held_out` only. None where `train` is on the device.
         note: what a reader of any score on these data has to know (that they are a part of a set), or empty.
     """
 
@@ -33,6 +44,5 @@ class Source(NamedTuple):
     references: Mapping[str, Any]
     num_eval: int
     published: Mapping[str, Mapping[str, str]]
-    stream: Callable[[int, int], Iterator[Any]] | None = None
-    decode: Callable[[Any], jax.Array] | None = None
+    stream: Stream | None = None
     note: str = ""

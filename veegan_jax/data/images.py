@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from veegan_jax.data.base import Source
+from veegan_jax.data.base import Source, Stream
 
 # A path with this prefix names a set of TensorFlow Datasets.
 TFDS = "tfds:"
@@ -91,7 +91,6 @@ def labelled_source(
         references={"labelled_images": data, "inception": None},
         num_eval=len(data.test_images),
         published=published or {},
-        decode=decode,
         note=note,
     )
 
@@ -123,8 +122,7 @@ def image_source(train: Images, held_out: Images, resident_gib: float) -> Source
         references={"manifold": None, "inception": None},
         num_eval=held_out.num,
         published={},
-        stream=None if resident else stream,
-        decode=decode,
+        stream=None if resident else Stream(stream, decode),
     )
 
 

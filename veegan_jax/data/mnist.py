@@ -91,7 +91,6 @@ def stacked_mnist(*, channels: Literal[3, 4] = 3, triples: int = 0, path: str = 
         references={"digit_modes": DigitStacks(train, digits.train_labels, test, digits.test_labels, channels)},
         num_eval=26_000,
         published=PUBLISHED if channels == 3 else {"best known": {"modes": "10000", "kl": "0.048"}},
-        decode=images.decode,
     )
 
 

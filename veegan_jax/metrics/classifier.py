@@ -137,7 +137,9 @@ def train(images: np.ndarray, labels: np.ndarray, num_classes: int, recipe: Reci
     steps = max(1, recipe.epochs * len(images) // BATCH)
     logger.warning("teaching a classifier, once: %s steps of about 30 ms on two CPU cores", f"{steps:,}")
     module = Cnn(recipe, num_classes)
-    optimizer = optax.adam(lambda count: recipe.learning_rate * _slant((count + 1).astype(jnp.float32) / (steps + 1)))
+    optimizer = optax.adam(
+        lambda count: recipe.learning_rate * _one_cycle((count + 1).astype(jnp.float32) / (steps + 1))
+    )
     key = jax.random.key(recipe.seed)
 
     @jax.jit
@@ -162,7 +164,8 @@ def train(images: np.ndarray, labels: np.ndarray, num_classes: int, recipe: Reci
     return jax.tree.map(np.asarray, state[0])
 
 
-def _slant(t: jax.Array) -> jax.Array:
+def _one_cycle(t: jax.Array) -> jax.Array:
+    """The share of the peak learning rate at time t of 0 to 1: up in the first quarter, then down to 0."""
     return jnp.minimum(4 * t, (1 - t) / 0.75)
 
 

@@ -41,7 +41,7 @@ def ivom(generate: Generator, x: jax.Array, z0: jax.Array, *, iterations: int = 
 
     All problems, an example and a start each, advance together, so that the generator always works on one batch of
     them, each with a memory and step sizes of its own; an error never grows. (The line search of `optax.lbfgs` under
-    `vmap` copies the generator's parameters for every problem, and is a hundred times slower.) It may be jitted.
+    `vmap` copies the generator's parameters for every problem.) It may be jitted.
 
     Args:
         generate: G, from latents `[B, K]` to `[B, …]`, each example by itself (batch normalisation frozen).

@@ -4,8 +4,8 @@ A convolution y = conv(x, w) is one of three maps that the trilinear form ⟨y, 
 and y to the third. The derivatives of each are the other two, so that the three, written once each and declared the
 derivatives of one another, give gradients, gradients of gradients (R1, R2 penalties), and transposed convolutions.
 
-XLA:CPU differentiates convolutions into forms that it runs up to 70 times slower than others of the same value; here
-are the fastest found (benchmarks/stacked_mnist_step.py). On accelerators they are lax's own.
+XLA:CPU differentiates convolutions into forms that it runs many times slower than others of the same value; here are
+the fastest found (benchmarks/stacked_mnist_step.py). On accelerators they are lax's own.
 """
 
 import itertools
@@ -97,7 +97,7 @@ def _padding(axes: Axes) -> float:
 
 
 def _tiny(axes: Axes) -> bool:
-    """Whether the kernel is larger than the images: XLA:CPU then swaps the two, and is 100 times slower."""
+    """Whether the kernel is larger than the images: XLA:CPU then swaps the two, and is slow."""
     return any(axis.window > axis.size for axis in axes)
 
 

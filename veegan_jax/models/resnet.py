@@ -2,8 +2,8 @@
 
 Blocks are 1×1, 3×3, 1×1 convolutions with biases and leaky ReLUs, the last of which starts at 0, so that a net starts
 as its skip connections, and gradient penalties see no batch. It differs from R3GAN's in size (that has 20 million
-parameters), in heads of MLPs, and in 3×3 convolutions that are not grouped: on a CPU, grouped ones' gradients are 10
-times slower.
+parameters), in heads of MLPs, and in 3×3 convolutions that are not grouped: the gradients of grouped ones are
+slow on a CPU.
 """
 
 import flax.linen as nn

@@ -1,6 +1,7 @@
 """InfoGAN (Chen et al., NIPS 2016)."""
 
 import math
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +11,44 @@ from veegan_jax.losses import reconstruction
 from veegan_jax.losses.adversarial import FamilyName
 from veegan_jax.objectives.base import Batch, Noise, Objective, Params, Parts, Scalars, standard_normals
 from veegan_jax.objectives.critic import make_critic
+
+
+class Codes(NamedTuple):
+    """The part of the latent that is to be recovered: a one-hot category, and dimensions that are uniform.
+
+    Attributes:
+        categories: values of the categorical code; 0 for none.
+        continuous: dimensions of the continuous code; 0 for none.
+    """
+
+    categories: int
+    continuous: int
+
+    @property
+    def entropy(self) -> float:
+        """H(c), in nats."""
+        return (math.log(self.categories) if self.categories else 0.0) + self.continuous * math.log(2)
+
+    def draw(self, code_key: jax.Array, category_key: jax.Array) -> jax.Array:
+        """C `[categories + continuous]`: one-hot c₁ ~ Cat, then c₂ ~ U(−1, 1)."""
+        code = jax.random.uniform(code_key, (self.continuous,), minval=-1.0, maxval=1.0)
+        category = jax.random.randint(category_key, (), 0, max(self.categories, 1))
+        return jnp.concatenate([jax.nn.one_hot(category, self.categories), code])
+
+    def information(self, z: jax.Array, told: jax.Array) -> jax.Array:
+        """L_I, float32 `[]` in nats, of latents `[B, K]` that begin with codes.
+
+        `told` is what Q says of them: logits of c₁, means and log standard deviations of c₂,
+        `[B, categories + 2·continuous]`.
+        """
+        split = self.categories, self.categories + self.continuous
+        logits, means, log_stds = jnp.split(told, split, axis=-1)
+        bound = jnp.asarray(self.entropy, jnp.float32)
+        if self.categories:
+            bound -= jnp.mean(optax.softmax_cross_entropy(logits, z[:, : split[0]]))
+        if self.continuous:
+            bound -= reconstruction.gaussian_nll(z[:, split[0] : split[1]], means, jnp.exp(log_stds))
+        return bound
 
 
 def infogan(
@@ -48,38 +87,23 @@ def infogan(
         )
     if information_weight < 0:
         raise ValueError(f"information_weight is {information_weight}; it must be 0 or more")
+    codes = Codes(categories, continuous)
     gen, q_net = nets.gen, nets.rec(categories + 2 * continuous)
     critic = make_critic(nets.disc, (shape,), adversarial_loss, penalty)
-    entropy = (math.log(categories) if categories else 0.0) + continuous * math.log(2)
 
     def noise(key: jax.Array) -> Noise:
-        normal_key, code_key, category_key = jax.random.split(key, 3)
+        normal_key, *code_keys = jax.random.split(key, 3)
         drawn = standard_normals(normal_key, rest=latent_dim - categories - continuous, eps=noise_dim)
-        code = jax.random.uniform(code_key, (continuous,), minval=-1.0, maxval=1.0)
-        category = jax.random.randint(category_key, (), 0, max(categories, 1))
-        one_hot = jax.nn.one_hot(category, categories)
-        return {"z": jnp.concatenate([one_hot, code, drawn["rest"]]), "eps": drawn["eps"]}
+        return {"z": jnp.concatenate([codes.draw(*code_keys), drawn["rest"]]), "eps": drawn["eps"]}
 
     def generate(params: Params, noise: Noise) -> jax.Array:
         return gen.apply(params["gen"], noise["z"], noise["eps"])
 
-    def information(params: Params, z: jax.Array, x_g: jax.Array) -> jax.Array:
-        told = q_net.apply(params["rec"], x_g)
-        logits, means, log_stds = jnp.split(told, (categories, categories + continuous), axis=-1)
-        bound = jnp.asarray(entropy, jnp.float32)
-        if categories:
-            bound -= jnp.mean(optax.softmax_cross_entropy(logits, z[:, :categories]))
-        if continuous:
-            code = z[:, categories : categories + continuous]
-            bound -= reconstruction.gaussian_nll(code, means, jnp.exp(log_stds))
-        return bound
-
     def losses(params: Params, batch: Batch) -> tuple[Scalars, Scalars]:
         x_g = generate(params, batch.noise)
         verdict = critic.judge(params, (x_g,), (batch.x,), batch.step)
-        bound = information(params, batch.noise["z"], x_g)
-        gen_loss = verdict.gen - information_weight * bound
-        return {"disc": verdict.disc, "gen": gen_loss}, {"information": bound}
+        bound = codes.information(batch.noise["z"], q_net.apply(params["rec"], x_g))
+        return {"disc": verdict.disc, "gen": verdict.gen - information_weight * bound}, {"information": bound}
 
     return Objective(
         nets={"gen": gen, "rec": q_net, **critic.nets},
