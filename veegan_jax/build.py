@@ -114,7 +114,10 @@ def _call(function: Callable[..., Any], section: str, *args: Any, **options: Any
 
 
 def _optimizer(config: ConfigDict, player: str) -> optax.GradientTransformation:
-    sizes = {"num_steps": config.num_steps, "differentiable": player == "disc" and config.unroll > 0}
+    sizes = {
+        "num_updates": config.num_steps * config[f"{player}_updates"],
+        "differentiable": player == "disc" and config.unroll > 0,
+    }
     optimizer: optax.GradientTransformation = _call(adam, f"optim.{player}", **sizes, **config.optim[player])
     return optimizer
 

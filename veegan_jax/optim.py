@@ -7,7 +7,7 @@ import optax
 
 def adam(
     *,
-    num_steps: int,
+    num_updates: int,
     differentiable: bool,
     learning_rate: float = 1e-3,
     b1: float = 0.5,
@@ -18,7 +18,7 @@ def adam(
     """Adam (Kingma and Ba, 2015).
 
     Args:
-        num_steps: of the whole run, over which a schedule falls to 0.
+        num_updates: of this player in the whole run, over which a schedule falls to 0.
         differentiable: whether an update has to have a derivative where gradients have been 0, as an unrolled one has.
         learning_rate: at the start.
         b1: decay of the gradient's mean; 0.5 is usual for GANs (DCGAN, Radford et al. 2016).
@@ -36,7 +36,7 @@ def adam(
             raise ValueError(f"{name} is {decay}; it must be at least 0 and below 1")
     schedules: dict[str, optax.ScalarOrSchedule] = {
         "constant": learning_rate,
-        "linear": optax.linear_schedule(learning_rate, 0.0, num_steps),
-        "cosine": optax.cosine_decay_schedule(learning_rate, num_steps),
+        "linear": optax.linear_schedule(learning_rate, 0.0, num_updates),
+        "cosine": optax.cosine_decay_schedule(learning_rate, num_updates),
     }
     return optax.adam(schedules[schedule], b1=b1, b2=b2, eps=eps, eps_root=1e-16 if differentiable else 0.0)
