@@ -25,6 +25,7 @@ def get_config() -> ConfigDict:
                 "pacgan2_nonsaturating": {"objective": "gan", "packing": 2},
                 **{row: recipes[row] for row in JOINT},
                 **{f"{row}_no_x_critic": without_x_critic(recipes[row], row) for row in JOINT},
+                "veegan_unrolled": {**recipes["veegan"], "unroll": 1},
                 "unrolled": recipes["unrolled"],
                 "unrolled_two": {**recipes["unrolled"], "unroll": 2},
                 "unrolled_five": {**recipes["unrolled"], "unroll": 5},
