@@ -2,6 +2,7 @@
 
 import json
 
+import jax
 import pytest
 from ml_collections import ConfigDict
 
@@ -38,6 +39,19 @@ def test_one_table_of_all_rows(tmp_path):
     assert {name: len(replicas) for name, replicas in stored["rows"].items()} == dict.fromkeys(ROWS, 2)
     assert json.loads((tmp_path / "pacgan2" / "config.json").read_text())["packing"] == 2
     assert json.loads((tmp_path / "veegan" / "config.json").read_text())["veegan"]["reconstruction_weight"] == 0.1
+
+
+def test_programs_of_a_finished_row_are_let_go(tmp_path, monkeypatch):
+    held, real = [], module.train
+
+    def spy(config, folder):
+        held.append(len(jax.devices()[0].client.live_executables()))
+        return real(config, folder)
+
+    monkeypatch.setattr(module, "train", spy)
+    compare(comparison(), tmp_path)
+    assert len(held) == 3
+    assert held[2] <= held[1]
 
 
 def test_finished_rows_are_not_trained_again(tmp_path, monkeypatch):

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import jax
 from ml_collections import ConfigDict
 
 from veegan_jax import evaluate
@@ -34,6 +35,7 @@ def compare(config: ConfigDict, workdir: Path) -> Outcome:
     for name, row in rows.items():
         if (found := _finished(workdir / name, row)) is None:
             outcome = _train(row, workdir / name)
+            jax.clear_caches()  # no row needs another's programs, and Linux grants a process only so many memory maps
             if outcome.stopped_by:
                 return outcome
             found = _finished(workdir / name, row)
