@@ -39,7 +39,7 @@ def _own_folder(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPa
 
 @pytest.fixture(autouse=True)
 def _compiled_programs_are_let_go() -> Iterator[None]:
-    """Before they take all memory maps that Linux grants a process, 65,530: one run's take up to 4,500."""
+    """Before they take all memory maps that Linux grants a process, 65,530: those of a run are thousands."""
     yield
     maps = Path("/proc/self/maps")
     if maps.exists() and maps.read_text().count("\n") > 20_000:
