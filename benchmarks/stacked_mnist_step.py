@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from veegan_jax.models import convolution
+from veegan_jax.models import trilinear
 from veegan_jax.models.dcgan import dcgan
 
 BATCH, LATENTS, SHAPE, IMAGES = 64, 100, (28, 28, 3), 4096
@@ -76,11 +76,11 @@ def ours(steps: int) -> Run:
 @contextmanager
 def laxs_gradients() -> Iterator[None]:
     """Convolutions as lax differentiates them, while a step is traced."""
-    on_cpu, convolution._on_cpu = convolution._on_cpu, lambda: False
+    on_cpu, trilinear._on_cpu = trilinear._on_cpu, lambda: False
     try:
         yield
     finally:
-        convolution._on_cpu = on_cpu
+        trilinear._on_cpu = on_cpu
 
 
 def pytorch(steps: int, channels_last: bool) -> Run | None:

@@ -5,8 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from veegan_jax.models import convolution
+from veegan_jax.models import trilinear
 from veegan_jax.models.convolution import Conv, ConvTranspose, conv, conv_transpose, pyramid
+from veegan_jax.models.trilinear import CORRELATIONS, PATCHES, WINOGRAD, Axis
 
 LAYOUT = ("NHWC", "HWIO", "NHWC")
 # Strides, kernel sizes and image sizes, odd and even, in no more cases than that takes.
@@ -16,6 +17,7 @@ CASES = [
     *((2, k, size) for k, size in ((5, (28, 14)), (4, (32, 28)))),
     *((2, k, size) for k, size in ((3, (1, 2)), (5, (4, 4)), (1, (3, 4)))),  # smaller than the kernel, or the stride
 ]
+FORMS = {"correlations": CORRELATIONS, "patches": PATCHES, "winograd": WINOGRAD}
 parametrised = pytest.mark.parametrize(("stride", "window", "size"), CASES)
 
 
@@ -68,15 +70,51 @@ def assert_close(ours, theirs, tolerance=2e-5):
         np.testing.assert_allclose(a, b, rtol=0, atol=tolerance * np.abs(b).max())
 
 
+@pytest.mark.parametrize("form", FORMS)
+@parametrised
+def test_every_form_has_laxs_maps(form, stride, window, size):
+    axes = Axis(size[0], window, stride), Axis(size[1], window, stride)
+    never = {"correlations": window < stride or min(size) < window, "winograd": axes[0].taps > 3}
+    if never.get(form):
+        pytest.skip("never chosen there")
+    x, kernel = operands((2, *size, 3), (window, window, 3, 4))
+    y, pullback = jax.vjp(lambda *a: lax_conv(*a, stride), x, kernel)
+    cotangent = jnp.asarray(np.random.default_rng(1).normal(size=y.shape), "float32")
+    maps = FORMS[form]
+    ours = jax.jit(lambda x, w, y: (maps.to_y(x, w, axes), maps.to_x(y, w, axes), maps.to_w(x, y, axes)))
+    assert_close(ours(x, kernel, cotangent), (y, *pullback(cotangent)), tolerance=2e-6)
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "form"),
+    [
+        ((7, 5, 2, 128, 256), "float32", WINOGRAD),
+        ((8, 3, 1, 64, 64), "float32", WINOGRAD),
+        ((7, 5, 2, 128, 256), "bfloat16", CORRELATIONS),  # its sums would be rounded
+        ((7, 5, 1, 128, 256), "float32", CORRELATIONS),  # no F(2, 5) here
+        ((64, 5, 2, 64, 128), "float32", CORRELATIONS),
+        ((7, 5, 2, 16, 256), "float32", CORRELATIONS),
+        ((28, 5, 2, 3, 64), "float32", PATCHES),
+        ((4, 5, 2, 16, 32), "float32", PATCHES),
+        ((8, 1, 1, 128, 128), "float32", PATCHES),
+    ],
+)
+def test_which_form_a_cpu_takes(shape, dtype, form):
+    size, window, stride, *channels = shape
+    w = jax.ShapeDtypeStruct((window, window, *channels), jnp.dtype(dtype))
+    assert trilinear._fastest((Axis(size, window, stride),) * 2, w) is form
+
+
 @parametrised
 def test_conv_has_laxs_gradients(stride, window, size):
     x, kernel = operands((2, *size, 3), (window, window, 3, 4))
     assert_close(values(lambda *a: conv(*a, stride))(x, kernel), values(lambda *a: lax_conv(*a, stride))(x, kernel))
 
 
-@pytest.mark.parametrize(("stride", "window", "size"), [CASES[0], CASES[5], CASES[7], CASES[9]])
-def test_conv_has_laxs_second_derivatives(stride, window, size):
-    x, kernel = operands((2, *size, 3), (window, window, 3, 4))
+@pytest.mark.parametrize("channels", [(3, 4), (5, 4), (64, 64)])  # by patches, by correlations, by Winograd's
+@pytest.mark.parametrize(("stride", "window", "size"), [(1, 3, (7, 8)), (2, 5, (7, 8))])
+def test_conv_has_laxs_second_derivatives(stride, window, size, channels):
+    x, kernel = operands((2, *size, channels[0]), (window, window, *channels))
     assert_close(second(lambda *a: conv(*a, stride))(x, kernel), second(lambda *a: lax_conv(*a, stride))(x, kernel))
 
 
@@ -87,7 +125,7 @@ def test_conv_transpose_is_the_gradient_of_laxs_conv(stride, window, size):
 
 def test_conv_transpose_on_accelerators(monkeypatch):
     """Their form, which runs on any device."""
-    monkeypatch.setattr(convolution, "_on_cpu", lambda: False)
+    monkeypatch.setattr(trilinear, "_on_cpu", lambda: False)
     check_conv_transpose(2, 5, (7, 8))
 
 

@@ -7,9 +7,10 @@ import jax
 import jax.numpy as jnp
 
 from veegan_jax.models import network
-from veegan_jax.models.convolution import Conv, ConvTranspose, Size, pyramid
+from veegan_jax.models.convolution import Conv, ConvTranspose, pyramid
 from veegan_jax.models.heads import Discriminator, Reconstructor
 from veegan_jax.models.mlp import Mlp
+from veegan_jax.models.trilinear import Size
 
 Norm = Literal["batch", "none"]
 

@@ -11,9 +11,10 @@ import jax
 import jax.numpy as jnp
 
 from veegan_jax.models import network
-from veegan_jax.models.convolution import Conv, Size, pyramid
+from veegan_jax.models.convolution import Conv, pyramid
 from veegan_jax.models.heads import Discriminator, Reconstructor
 from veegan_jax.models.mlp import Mlp
+from veegan_jax.models.trilinear import Size
 
 LEAKY_GAIN = 2 / (1 + 0.2**2)  # keeps the variance through a leaky ReLU of slope 0.2
 
