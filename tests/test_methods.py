@@ -66,6 +66,13 @@ def test_veegan_with_a_learned_std():
     np.testing.assert_allclose(losses["gen"], np.mean(generated) + metrics["d"], rtol=1e-5)
 
 
+def test_an_encoder_stays_finite_on_data_far_from_unit_scale():
+    experiment = build(tiny("ali"))
+    params, batch = one_batch(experiment, 4)
+    losses, _ = experiment.objective.losses(params, batch._replace(x=1e4 * batch.x))  # exp(1e4 …) overflows
+    assert all(np.isfinite(loss) for loss in losses.values())
+
+
 def test_veegan_data_ae_reconstructs_data():
     losses, _, f, batch = setup("veegan_data_ae", reconstruction_weight=0.3)
     _, z_g, generated, real = by_hand_pairs(f, batch, std=1.0)

@@ -9,6 +9,9 @@ import jax.numpy as jnp
 from veegan_jax.objectives.base import Batch, Noise, Objective, Params, Parts, Scalars, standard_normals
 from veegan_jax.objectives.critic import Verdict, make_critic
 
+# Bounds of what F tells of log σ: data far from unit scale would otherwise overflow exp before the nets have adapted.
+LOG_STD_RANGE = (-10.0, 10.0)
+
 
 class Pairs(NamedTuple):
     """Both kinds of pairs, and what the critic says of them.
@@ -45,7 +48,8 @@ def joint_objective(
         combine: `combine(params, batch, pairs, posterior) -> (loss of generator and reconstructor, metrics)`.
         adversarial_loss: the loss family.
         reconstructor_std: σ of p(z|x) = N(F(x), σ²I).
-        learned_std: whether F tells σ as well, as a factor exp(s(x)) per latent on `reconstructor_std`.
+        learned_std: whether F tells σ as well, as a factor exp(s(x)) per latent on `reconstructor_std`, with s(x)
+            clipped to ±10.
         x_critic: the weight of a second critic, of x alone; 0 for none.
 
     Raises:
@@ -67,7 +71,8 @@ def joint_objective(
 
     def posterior(params: Params, x: jax.Array) -> tuple[jax.Array, jax.Array | float]:
         told = rec.apply(params["rec"], x)
-        return told[:, :latent_dim], reconstructor_std * (jnp.exp(told[:, latent_dim:]) if learned_std else 1.0)
+        factor = jnp.exp(jnp.clip(told[:, latent_dim:], *LOG_STD_RANGE)) if learned_std else 1.0
+        return told[:, :latent_dim], reconstructor_std * factor
 
     def losses(params: Params, batch: Batch) -> tuple[Scalars, Scalars]:
         z, x_g = batch.noise["z"], generate(params, batch.noise)
