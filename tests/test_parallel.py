@@ -12,6 +12,8 @@ from veegan_jax import parallel
 from veegan_jax.build import build, fused_step, initial_state, select_devices
 from veegan_jax.errors import UserError
 from veegan_jax.models.network import AXIS
+from veegan_jax.objectives import OBJECTIVES
+from veegan_jax.objectives.unrolled import unrolled
 from veegan_jax.step import fuse, make_init, make_step, resident, streamed
 
 
@@ -41,15 +43,15 @@ def test_vmapped_seeds_are_close_to_single_runs():
         chex.assert_trees_all_close(replica(many, i), replica(run(tiny(seed=i)), 0), rtol=1e-3, atol=1e-5)
 
 
-def one_gradient_step(count, kind):
+def one_gradient_step(count, kind, objective="veegan", unroll=0):
     """One step of plain gradient descent, whose size is that of the gradient: Adam would hide a factor N."""
-    experiment = build(tiny(data="grid"))
+    experiment = build(tiny(objective, data="grid"))
     sgd = {"disc": optax.sgd(1.0), "gen": optax.sgd(1.0)}
-    step = make_step(
-        experiment.objective, resident(experiment.source.sample), sgd, batch_size=16, axis=AXIS, shards=count
-    )
+    objective = experiment.objective
+    objective = unrolled(objective, sgd["disc"], unroll) if unroll else objective
+    step = make_step(objective, resident(experiment.source.sample), sgd, batch_size=16, axis=AXIS, shards=count)
     devices = jax.devices()[:count]
-    state = jax.jit(make_init(experiment.objective, sgd, ema=False))(0)
+    state = jax.jit(make_init(objective, sgd, ema=False))(0)
     before = jax.tree.map(np.asarray, state.params)
     call = parallel.over_devices(step, devices, kind)
     arrays = parallel.replicate(jnp.asarray(experiment.source.train), devices)
@@ -58,12 +60,18 @@ def one_gradient_step(count, kind):
     return moved, jax.tree.map(np.asarray, scalars)
 
 
-@pytest.mark.parametrize("kind", ["pmap", "shard_map"])
-def test_gradients_on_four_devices_are_those_on_one(kind):
-    one = one_gradient_step(1, kind)
-    four = one_gradient_step(4, kind)
+@pytest.mark.parametrize(("kind", "objective"), [("shard_map", "veegan"), *(("pmap", o) for o in sorted(OBJECTIVES))])
+def test_gradients_on_four_devices_are_those_on_one(kind, objective):
+    one = one_gradient_step(1, kind, objective)
+    four = one_gradient_step(4, kind, objective)
     chex.assert_trees_all_close(one, four, rtol=1e-4, atol=1e-6)
     assert all(np.abs(leaf).max() > 1e-4 for leaf in jax.tree.leaves(one[0]) if leaf.ndim == 2)
+
+
+@pytest.mark.parametrize("kind", ["pmap", "shard_map"])
+def test_unrolling_looks_ahead_by_the_gradients_of_the_whole_batch(kind):
+    one, four = (one_gradient_step(count, kind, "gan", unroll=3) for count in (1, 4))
+    chex.assert_trees_all_close(one, four, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("kind", ["pmap", "shard_map"])

@@ -94,11 +94,12 @@ class BatchNorm(nn.Module):
     def __call__(self, h: jax.Array) -> jax.Array:
         """Maps `[B, …, C]` to the same shape, in float32 and then to `dtype`."""
         frozen = not self.is_mutable_collection(STATISTICS)
-        norm = nn.BatchNorm(momentum=0.0, epsilon=1e-5, axis_name=_bound_axis(), name="norm")
+        norm = nn.BatchNorm(momentum=0.0, epsilon=1e-5, axis_name=bound_axis(), name="norm")
         return norm(h.astype(jnp.float32), use_running_average=frozen).astype(self.dtype)
 
 
-def _bound_axis() -> str | None:
+def bound_axis() -> str | None:
+    """`AXIS` where the batch is split over devices, and None where it is not."""
     try:
         jax.lax.axis_index(AXIS)
     except NameError:

@@ -5,6 +5,7 @@ from typing import Any
 import jax
 import optax
 
+from veegan_jax.models.network import bound_axis
 from veegan_jax.objectives.base import Batch, Objective, Params, Scalars
 
 
@@ -12,7 +13,7 @@ def unrolled(objective: Objective, optimizer: optax.GradientTransformation, step
     """The same objective, whose generator minimises its loss against the discriminator of `steps` updates later.
 
     The generator's gradient goes through those updates (equation 12), which are the optimizer's own, moments and all,
-    on the same batch; the discriminator itself is then moved by one ordinary update (equation 10).
+    on the same batch, all devices' of it; the discriminator itself is then moved by one ordinary update (equation 10).
 
     Args:
         objective: any.
@@ -27,6 +28,8 @@ def unrolled(objective: Objective, optimizer: optax.GradientTransformation, step
         def update(carry: Any, _: None) -> tuple[Any, None]:
             disc, state = carry
             grads = jax.grad(lambda disc: objective.losses({**params, **disc}, batch)[0]["disc"])(disc)
+            if axis := bound_axis():
+                grads = jax.lax.pmean(grads, axis)  # as in the step, or each device looks ahead on its own
             updates, state = optimizer.update(grads, state, disc)
             return (optax.apply_updates(disc, updates), state), None
 
