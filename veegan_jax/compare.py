@@ -1,6 +1,7 @@
 """A comparison: several methods on the same data, nets, budget and seeds, as one table."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +9,11 @@ import jax
 from ml_collections import ConfigDict
 
 from veegan_jax import evaluate
-from veegan_jax.build import build, select_devices
+from veegan_jax.build import Experiment, build, select_devices
 from veegan_jax.config import comparison, effective
 from veegan_jax.errors import NonFiniteError
 from veegan_jax.train import Outcome, train
-from veegan_jax.workdir import claim, stored_config, write_atomically
+from veegan_jax.workdir import claim, held, stored_config, write_atomically
 
 RESULTS, DIVERGED = "results.json", "diverged.json"
 
@@ -24,13 +25,21 @@ def compare(config: ConfigDict, workdir: Path) -> Outcome:
     the others go on.
 
     Raises:
-        UserError: if any row's config, or a folder, is wrong, before anything is compiled.
+        UserError: if any row's config, or a folder, is wrong or in use, before anything is compiled.
     """
     rows = comparison(config)
     experiments = {name: build(row) for name, row in rows.items()}
-    for name, row in rows.items():
+    for row in rows.values():
         select_devices(row)
-        claim(workdir / name, effective(row))
+    with held(workdir):
+        for name, row in rows.items():
+            claim(workdir / name, effective(row))
+        return _compare(config, rows, experiments, workdir)
+
+
+def _compare(
+    config: ConfigDict, rows: Mapping[str, ConfigDict], experiments: Mapping[str, Experiment], workdir: Path
+) -> Outcome:
     results = {}
     for name, row in rows.items():
         if (found := _finished(workdir / name, row)) is None:

@@ -23,7 +23,7 @@ from veegan_jax.errors import NonFiniteError, UserError
 from veegan_jax.generate import Sampler
 from veegan_jax.parallel import replicate
 from veegan_jax.state import TrainState
-from veegan_jax.workdir import claim
+from veegan_jax.workdir import claim, held
 from veegan_jax.writers import Writer, read_rows
 
 
@@ -68,12 +68,18 @@ def train(config: ConfigDict, workdir: Path) -> Outcome:
     """Trains, or goes on training, the run of this config in this folder.
 
     Raises:
-        UserError: if the config or the folder is wrong (before anything is compiled), nothing whole can be restored,
-            a checkpoint cannot be written, or losses stop being finite.
+        UserError: if the config or the folder is wrong or in use (before anything is compiled), nothing whole can be
+            restored, something cannot be written, or losses stop being finite.
     """
     experiment = build(config)
     devices = select_devices(config)
-    claim(workdir, effective(config))
+    with held(workdir):
+        claim(workdir, effective(config))
+        return _train(experiment, devices, workdir)
+
+
+def _train(experiment: Experiment, devices: list[jax.Device], workdir: Path) -> Outcome:
+    config = experiment.config
     checkpoints = Checkpoints(
         workdir, keep_latest=config.keep_latest, keep_best=config.keep_best, best_metric=experiment.best_metric
     )

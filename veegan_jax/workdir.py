@@ -1,16 +1,70 @@
 """The folder of a run: that it can be written, and that it holds this run and no other."""
 
+import errno
 import json
+import logging
 import os
+import platform
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from veegan_jax.config import differences
 from veegan_jax.errors import UserError
 
-CONFIG = "config.json"
+_log = logging.getLogger("veegan_jax")
+CONFIG, LOCK = "config.json", ".lock"
+
+
+@contextmanager
+def held(workdir: Path) -> Iterator[None]:
+    """Makes the folder, and keeps every other process from training there as long as this lasts.
+
+    The operating system holds the lock, so that it ends with the process however that ends; the file stays.
+
+    Raises:
+        UserError: if the folder cannot be written, or another process trains there.
+    """
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+        file = (workdir / LOCK).open("ab+", buffering=0)
+    except OSError as error:
+        raise _unwritable(workdir, error) from error
+    with file:
+        if not _locked(file):
+            file.seek(0)
+            holder = file.read().decode().strip() or "another process"
+            raise UserError(
+                f"--workdir {workdir} is in use: {holder} trains there; wait until it ends, stop it, or name another "
+                "workdir"
+            )
+        try:
+            file.truncate(0)
+            file.write(f"process {os.getpid()} on {platform.node()}\n".encode())
+        except OSError as error:
+            raise _unwritable(workdir, error) from error
+        yield
+
+
+def _locked(file: IO[bytes]) -> bool:
+    """Whether the lock was free, and is ours now."""
+    try:
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except ImportError:
+        pass  # Windows
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP):
+            raise
+        _log.warning(
+            "%s cannot be locked (%s): see to it that one process only trains there", file.name, error.strerror
+        )
+    return True
 
 
 def claim(workdir: Path, config: Mapping[str, Any]) -> None:
@@ -26,9 +80,7 @@ def claim(workdir: Path, config: Mapping[str, Any]) -> None:
         with tempfile.TemporaryFile(dir=workdir):
             pass
     except OSError as error:
-        raise UserError(
-            f"--workdir {workdir} cannot be written: {error.strerror}; name a folder that can be"
-        ) from error
+        raise _unwritable(workdir, error) from error
     if (workdir / CONFIG).exists():
         stored = stored_config(workdir)
         comparable = {**stored, "num_steps": config["num_steps"]} if _extends(config, stored) else stored
@@ -61,6 +113,10 @@ def write_atomically(path: Path, text: str) -> None:
     scratch = path.with_name(path.name + ".tmp")
     scratch.write_text(text)
     os.replace(scratch, path)
+
+
+def _unwritable(workdir: Path, error: OSError) -> UserError:
+    return UserError(f"--workdir {workdir} cannot be written: {error.strerror}; name a folder that can be")
 
 
 def _extends(config: Mapping[str, Any], stored: Mapping[str, Any]) -> bool:
