@@ -20,8 +20,8 @@ PURE = {
     "step": {"objectives", "state"},
     "parallel": {"models", "step"},
     "config": {"data", "errors", "models", "objectives", "optim"},
-    "report": set(),
-    "writers": set(),
+    "report": {"workdir"},
+    "writers": {"workdir"},
 }
 EDGE_ONLY = {"absl": {"main"}, "ml_collections": {"main", "config", "build", "train", "commands", "compare"}}
 

@@ -12,14 +12,12 @@ def test_rows_after_the_resumed_step_and_torn_ones_go(tmp_path):
     assert [row["step"] for row in read_rows(tmp_path)] == [10, 20, 30]
     rows = Rows(tmp_path, 20)
     rows.write({"step": 30, "kl": 2.0})
-    rows.close()
     assert read_rows(tmp_path) == [{"step": 10, "kl": 1.0}, {"step": 20, "kl": 1.0}, {"step": 30, "kl": 2.0}]
 
 
 def test_fresh_run_and_not_a_number(tmp_path):
     rows = Rows(tmp_path, 0)
     rows.write({"step": 1, "kl": math.nan})
-    rows.close()
     assert (tmp_path / ROWS).read_text() == '{"step": 1, "kl": null}\n'
 
 

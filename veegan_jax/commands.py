@@ -16,7 +16,7 @@ from veegan_jax.errors import UserError
 from veegan_jax.generate import Run, load_with
 from veegan_jax.metrics.missing import Made, Missing, missing
 from veegan_jax.train import train
-from veegan_jax.workdir import stored_config
+from veegan_jax.workdir import replacing, stored_config
 
 
 class Options(NamedTuple):
@@ -67,7 +67,7 @@ def run_sampling(options: Options) -> None:
     run = _load(options)
     samples = run.sample(options.num, options.seed)
     stem = options.workdir / f"sample_step{run.step}_seed{options.seed}"
-    np.savez_compressed(stem.with_suffix(".npz"), samples=samples)
+    _save_arrays(stem.with_suffix(".npz"), samples=samples)
     _say(stem.with_suffix(".npz"))
     if report.drawable(samples.shape[1:]):
         real = run.held_out(report.REAL_SHOWN, options.seed)
@@ -81,7 +81,7 @@ def run_reconstruction(options: Options) -> None:
     x = run.held_out(options.num, options.seed)
     reconstructions = run.reconstruct(x, options.seed)
     stem = options.workdir / f"reconstruct_step{run.step}_seed{options.seed}"
-    np.savez_compressed(stem.with_suffix(".npz"), x=x, reconstructions=reconstructions)
+    _save_arrays(stem.with_suffix(".npz"), x=x, reconstructions=reconstructions)
     error = float(np.sqrt(np.mean(np.square(x - reconstructions))))
     print(f"RMS of x − G(F(x)) over {options.num} held-out examples: {error:.4g}")
     _say(stem.with_suffix(".npz"))
@@ -103,7 +103,7 @@ def run_missing(options: Options) -> None:
     found = missing(x, nearest, encoded)
     stem = options.workdir / f"missing_step{run.step}_seed{seed}"
     measured = {name: values for name, values in found._asdict().items() if values is not None}
-    np.savez_compressed(stem.with_suffix(".npz"), x=x, **measured)
+    _save_arrays(stem.with_suffix(".npz"), x=x, **measured)
     print(_missing_table(found))
     _say(stem.with_suffix(".npz"))
     if report.drawable(x.shape[1:]):
@@ -152,6 +152,11 @@ def _load(options: Options) -> Run:
             )
         stored = given
     return load_with(build(from_effective(stored)), options.workdir, options.step)
+
+
+def _save_arrays(path: Path, **arrays: np.ndarray) -> None:
+    with replacing(path) as file:
+        np.savez_compressed(file, allow_pickle=False, **arrays)
 
 
 def _say(path: Path) -> None:

@@ -13,6 +13,7 @@ from veegan_jax.generate import Sampler
 from veegan_jax.metrics.ivom import ivom_scores
 from veegan_jax.metrics.latent import prior_gap, reconstruction_error
 from veegan_jax.objectives.base import Params
+from veegan_jax.workdir import write_atomically
 
 Scores = dict[str, float]
 # The seeds of what is drawn to measure: model and real data, the same at every step, and apart from one another.
@@ -134,10 +135,14 @@ def _row(replicas: Sequence[Scores]) -> dict[str, str]:
 
 
 def save_results(stem: Path, step: int, replicas: Sequence[Scores], real: Scores, markdown: str) -> None:
-    """Writes the table to `stem.md` and the numbers behind it to `stem.json`."""
+    """Writes the table to `stem.md` and the numbers behind it to `stem.json`.
+
+    Raises:
+        UserError: if they cannot be written.
+    """
     results: Mapping[str, object] = {"step": step, "replicas": list(replicas), "real": real}
-    stem.with_suffix(".json").write_text(json.dumps(results, indent=2) + "\n")
-    stem.with_suffix(".md").write_text(markdown + "\n")
+    write_atomically(stem.with_suffix(".json"), json.dumps(results, indent=2) + "\n")
+    write_atomically(stem.with_suffix(".md"), markdown + "\n")
 
 
 def _number(value: float) -> str:

@@ -8,6 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from veegan_jax.workdir import replacing
+
 GRID = 10  # images a side
 PAIRS = 8  # rows of reconstructions
 REAL_SHOWN = 2500  # real points that stand for the density
@@ -115,9 +117,13 @@ def pixels(figure: Figure) -> np.ndarray:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Writes a PNG."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=120)
+    """Writes a PNG.
+
+    Raises:
+        UserError: if it cannot be written.
+    """
+    with replacing(path) as file:
+        figure.savefig(file, dpi=120, format="png")
 
 
 def _density(axis: Axes, samples: np.ndarray, real: np.ndarray, title: str) -> None:

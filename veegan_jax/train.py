@@ -23,7 +23,7 @@ from veegan_jax.errors import NonFiniteError, UserError
 from veegan_jax.generate import Sampler
 from veegan_jax.parallel import replicate
 from veegan_jax.state import TrainState
-from veegan_jax.workdir import claim, held
+from veegan_jax.workdir import claim, held, replacing
 from veegan_jax.writers import Writer, read_rows
 
 
@@ -164,6 +164,7 @@ class Loop:
 
     def _save(self, step: int, state: TrainState, scores: Mapping[str, float] | None) -> None:
         check_finite_params(step, state)
+        self._writer.sync()  # no checkpoint outlives the rows before it
         self._checkpoints.save(step, state, effective(self._config), scores)
         self._saved = step
 
@@ -181,8 +182,8 @@ class Loop:
         if not report.drawable(shape):
             return
         if shape == (2,):
-            (self._workdir / "samples").mkdir(exist_ok=True)
-            np.save(self._workdir / "samples" / f"{step:08d}.npy", samples)
+            with replacing(self._workdir / "samples" / f"{step:08d}.npy") as file:
+                np.save(file, samples)
         real = self._sampler.real(report.REAL_SHOWN, evaluate.REAL_SEED)
         title = f"{self._config.objective} on {self._config.data}, step {step:,}"
         figure = report.draw_samples(samples, real, title)

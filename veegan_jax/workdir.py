@@ -7,7 +7,7 @@ import os
 import platform
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -108,11 +108,74 @@ def stored_config(workdir: Path) -> dict[str, Any]:
     return stored
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Writes a file whole or not at all."""
+@contextmanager
+def replacing(path: Path) -> Iterator[IO[bytes]]:
+    """Opens a file that takes the place of `path` when the block ends, whole and on disk. Its own folder is made.
+
+    Raises:
+        UserError: if it cannot be written; what was there before still is.
+    """
     scratch = path.with_name(path.name + ".tmp")
-    scratch.write_text(text)
-    os.replace(scratch, path)
+    try:
+        path.parent.mkdir(exist_ok=True)
+        with scratch.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(scratch, path)
+    except OSError as error:
+        raise unwritten(path, error) from error
+    finally:
+        with suppress(OSError):
+            scratch.unlink(missing_ok=True)
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Writes a file whole or not at all.
+
+    Raises:
+        UserError: if it cannot be written.
+    """
+    with replacing(path) as file:
+        file.write(text.encode())
+
+
+def append(path: Path, data: bytes) -> None:
+    """Adds to the end of a file, which is there: one that was taken away is not begun again in its middle.
+
+    Raises:
+        UserError: if it cannot be written.
+    """
+    try:
+        with path.open("r+b") as file:
+            file.seek(0, os.SEEK_END)
+            file.write(data)
+    except OSError as error:
+        raise unwritten(path, error) from error
+
+
+def sync(path: Path) -> None:
+    """Returns when everything appended to a file is on disk, whence no power cut takes it.
+
+    Raises:
+        UserError: if it cannot be written.
+    """
+    try:
+        with path.open("r+b") as file:
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise unwritten(path, error) from error
+
+
+def unwritten(path: Path, error: Exception) -> UserError:
+    """The one line about a file of a run that could not be written."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    full = next((reason for reason in ("No space left on device", "Read-only file system") if reason in str(error)), "")
+    reason = full or getattr(error, "strerror", None) or lines[0][:300]
+    return UserError(
+        f"{path} could not be written: {reason}. Mend that (is the disk full? is the folder still there? may you write "
+        "to it?) and run the same command again"
+    )
 
 
 def _unwritable(workdir: Path, error: OSError) -> UserError:
