@@ -10,7 +10,7 @@ from tabulate import tabulate
 
 from veegan_jax import evaluate, report
 from veegan_jax.build import build
-from veegan_jax.compare import compare
+from veegan_jax.compare import compare, train_row
 from veegan_jax.config import differences, effective, from_effective
 from veegan_jax.errors import UserError
 from veegan_jax.generate import Run, load_with
@@ -28,6 +28,7 @@ class Options(NamedTuple):
         step: the checkpoint to use: 'latest', 'best' or a number.
         num: how many examples to sample, reconstruct or look for.
         seed: of what is sampled or reconstructed.
+        row: of a comparison, the only row to train; empty for all.
     """
 
     config: ConfigDict | None
@@ -35,11 +36,14 @@ class Options(NamedTuple):
     step: str
     num: int
     seed: int
+    row: str = ""
 
 
 def run_training(options: Options) -> str | None:
     """Trains one run, or those of a comparison, and prints the table; returns the signal that stopped it, if any."""
     config = options.config or from_effective(stored_config(options.workdir))
+    if options.row:
+        return train_row(config, options.workdir, options.row).stopped_by
     run, left = (
         (compare, "a folder for each row") if config.compare else (train, "metrics.jsonl, tensorboard/, pictures/")
     )

@@ -10,10 +10,10 @@ from ml_collections import ConfigDict
 
 from veegan_jax import evaluate
 from veegan_jax.build import Experiment, build, select_devices
-from veegan_jax.config import comparison, effective
-from veegan_jax.errors import NonFiniteError
+from veegan_jax.config import comparison, effective, suggestion
+from veegan_jax.errors import NonFiniteError, UserError
 from veegan_jax.train import Outcome, train
-from veegan_jax.workdir import claim, held, stored_config, write_atomically
+from veegan_jax.workdir import CONFIG, claim, held, stored_config, write_atomically
 
 RESULTS, DIVERGED = "results.json", "diverged.json"
 
@@ -37,17 +37,31 @@ def compare(config: ConfigDict, workdir: Path) -> Outcome:
         return _compare(config, rows, experiments, workdir)
 
 
+def train_row(config: ConfigDict, workdir: Path, name: str) -> Outcome:
+    """Trains one row of a comparison, in the folder where `compare` then finds it finished.
+
+    Raises:
+        UserError: if there is no such row, or its config or folder is wrong.
+    """
+    rows = comparison(config)
+    if name not in rows:
+        raise UserError(f"--row is {name!r}; {suggestion(name, rows) if rows else 'this config compares nothing'}")
+    if finished(workdir / name, rows[name]):
+        return Outcome(config.num_steps, None, None)
+    return _train(rows[name], workdir / name)
+
+
 def _compare(
     config: ConfigDict, rows: Mapping[str, ConfigDict], experiments: Mapping[str, Experiment], workdir: Path
 ) -> Outcome:
     results = {}
     for name, row in rows.items():
-        if (found := _finished(workdir / name, row)) is None:
+        if (found := finished(workdir / name, row)) is None:
             outcome = _train(row, workdir / name)
             jax.clear_caches()  # no row needs another's programs, and Linux grants a process only so many memory maps
             if outcome.stopped_by:
                 return outcome
-            found = _finished(workdir / name, row)
+            found = finished(workdir / name, row)
         results[name] = found or {}
         print(f"{name}: {results[name].get('diverged') or 'done'}", flush=True)
     scores = {name: found.get("replicas", []) for name, found in results.items()}
@@ -61,9 +75,9 @@ def _compare(
     return Outcome(config.num_steps, table, None)
 
 
-def _finished(folder: Path, config: ConfigDict) -> dict[str, Any] | None:
+def finished(folder: Path, config: ConfigDict) -> dict[str, Any] | None:
     """The results of a row that has been trained to the end, or has diverged; None if it has not."""
-    if stored_config(folder) != json.loads(json.dumps(effective(config))):
+    if not (folder / CONFIG).exists() or stored_config(folder) != json.loads(json.dumps(effective(config))):
         return None
     for path in (folder / RESULTS, folder / DIVERGED):
         if path.exists():
