@@ -91,9 +91,9 @@ def test_a_row_that_diverges_is_said_to(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ({"objectiv": "gan"}, r"config.compare.bad: objectiv is no field; did you mean 'objective'\?"),
+        ({"objectiv": "gan"}, r"config.compare.bad.objectiv is no field of this version; did you mean 'objective'\?"),
         ({"objective": "gann"}, r"config.objective is 'gann'; did you mean 'gan'\?"),
-        ({"packing": "two"}, "config.compare.bad: packing is 'two'"),
+        ({"packing": "two"}, "config.compare.bad.packing is 'two'"),
         ({"packing": 3}, "config.batch_size is 16; it must divide by config.packing, 3"),
     ],
 )

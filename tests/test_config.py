@@ -18,6 +18,7 @@ from veegan_jax.config import (
     differences,
     effective,
     from_effective,
+    from_json,
     options,
     suggestion,
 )
@@ -118,10 +119,23 @@ def test_differences_name_both_values():
 
 
 def test_stored_config_of_another_version_is_refused():
-    with pytest.raises(UserError, match=r"config.batchsize is unknown to this version; did you mean 'batch_size'"):
+    with pytest.raises(UserError, match=r"config.batchsize is no field of this version; did you mean 'batch_size'"):
         from_effective({"batchsize": 3})
     with pytest.raises(UserError, match="config.batch_size is 'many'"):
         from_effective({"batch_size": "many"})
+
+
+def test_a_json_config_has_some_fields_or_all(tmp_path):
+    file = tmp_path / "mine.json"
+    file.write_text(
+        '{"data": "grid", "mlp": {"gen_hidden": [8, 8]}, "ema_half_life": 3, "compare": {"a": {"seed": 1}}}'
+    )
+    config = from_json(file)
+    assert (config.data, config.mlp.gen_hidden, config.ema_half_life) == ("grid", (8, 8), 3.0)
+    assert config.mlp.disc_hidden == base_config().mlp.disc_hidden
+    assert comparison(config)["a"].seed == 1
+    file.write_text(json.dumps(effective(tiny())))
+    assert differences(effective(from_json(file)), effective(tiny())) == []
 
 
 def test_suggestion():

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -271,6 +272,18 @@ def test_default_workdir_is_named_after_the_config(tmp_path):
     result = call(*SMALL, "--config.num_steps=10", "--config.save_every=10", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert (tmp_path / "runs" / "ring" / "results.md").exists()
+
+
+def test_the_json_of_a_run_is_its_config_and_names_its_folder(whole, tmp_path):
+    shutil.copytree(whole[0], tmp_path / "runs" / "mine")
+    file = "--config=runs/mine/config.json"
+    measured = call(file, "--config.eval_samples=100", "--mode=evaluate", config=None, cwd=tmp_path)
+    assert measured.returncode == 0, measured.stderr
+    assert "100 samples a row" in measured.stdout
+    refused = call(file, "--config.mlp.gen_hidden=(8,)", config=None, cwd=tmp_path)
+    assert refused.returncode == 2
+    assert "--workdir runs/mine holds another run, which differs in 1 fields" in refused.stderr
+    assert "config.mlp.gen_hidden: [8], but the run has [16, 16]" in refused.stderr
 
 
 def test_evaluate_sample_and_reconstruct(whole):

@@ -3,8 +3,10 @@
 import difflib
 import inspect
 import json
+import math
 import typing
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -53,6 +55,16 @@ MINIMA = {
     "keep_best": 0,
 }
 MAX_SEED = 2**32 - 1
+# Of every other integer: steps are counted in 32 bits.
+MAX_INT = 2**31 - 1
+# What a field of each type takes, as errors say it.
+KINDS = {
+    bool: "true or false",
+    int: "an integer",
+    float: "a finite number",
+    str: "a text",
+    tuple: "a tuple of integers",
+}
 
 
 def base_config() -> ConfigDict:
@@ -144,6 +156,7 @@ def validate(config: ConfigDict) -> None:
     Raises:
         UserError: naming the field, its value, and what would be right.
     """
+    _check_fields(config)
     for field, registry in REGISTRIES.items():
         _check_choice(field, config[field], sorted(registry))
         _check_options(config[field], config[config[field]], registry[config[field]])
@@ -162,12 +175,22 @@ def validate(config: ConfigDict) -> None:
         raise UserError(f"config.batch_size is {config.batch_size}; it must divide by config.packing, {config.packing}")
 
 
+def _check_fields(config: ConfigDict) -> None:
+    """That the fields are those of the base, each of its type: a ConfigDict takes None, bools and NaN for numbers."""
+    base = base_config()
+    present = {path for path, _ in _fields(config.to_dict(), base)}
+    if missing := [path for path, _ in _leaves(base.to_dict()) if path not in present]:
+        raise UserError(f"config.{missing[0]} is missing; a config starts from base_config(), which has every field")
+
+
 def _check_options(section: str, chosen: ConfigDict, entry: Callable[..., Any]) -> None:
     hints = typing.get_type_hints(entry)
     for name, value in chosen.items():
         if typing.get_origin(hints[name]) is typing.Literal:
             _check_choice(f"{section}.{name}", value, typing.get_args(hints[name]))
-        elif typing.get_origin(hints[name]) is tuple and not all(isinstance(v, int) and v > 0 for v in value):
+        elif typing.get_origin(hints[name]) is tuple and not all(
+            isinstance(v, int) and not isinstance(v, bool) and 0 < v <= MAX_INT for v in value
+        ):
             raise UserError(
                 f"config.{section}.{name} is {value}; it must be a tuple of positive integers, as (128, 128)"
             )
@@ -194,22 +217,102 @@ def effective(config: ConfigDict) -> dict[str, Any]:
 
 
 def from_effective(plain: Mapping[str, Any]) -> ConfigDict:
-    """The config whose `effective` this is.
+    """The config whose `effective` this is; fields that are left out have their defaults.
 
     Raises:
         UserError: naming a field that this version does not know, or a value of another type.
     """
     config = base_config()
-    known = dict(_leaves(config.to_dict()))
-    for path, value in _leaves(plain):
-        if path not in known:
-            raise UserError(f"config.{path} is unknown to this version; {suggestion(path, known)}")
+    for path, value in _fields(plain, config):
         section, _, name = path.rpartition(".")
-        try:
-            _section(config, section)[name] = tuple(value) if isinstance(known[path], tuple) else value
-        except TypeError as error:
-            raise UserError(f"config.{path} is {value!r}: {error}") from error
+        _section(config, section)[name] = value
     return config
+
+
+def from_json(file: Path) -> ConfigDict:
+    """The config in a JSON file: some or all fields, as a run's `config.json` has them.
+
+    Raises:
+        UserError: naming the file, and the field that is wrong.
+    """
+    try:
+        return from_effective(read_json(file))
+    except UserError as error:
+        raise UserError(f"{file}: {error}") from error
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """The JSON object in a file.
+
+    Raises:
+        UserError: saying what is wrong with the file, which the caller names.
+    """
+
+    def distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        names = [name for name, _ in pairs]
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise ValueError(f"{twice[0]!r} is there twice")
+        return dict(pairs)
+
+    def no_number(name: str) -> None:
+        raise ValueError(f"{name} is no number")
+
+    try:
+        plain = json.loads(file.read_text("utf-8"), object_pairs_hook=distinct, parse_constant=no_number)
+    except OSError as error:
+        raise UserError(f"it cannot be read: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"it is not JSON ({error})") from error
+    if not isinstance(plain, dict):
+        raise UserError(f"it holds {_shown(plain)}; it must be an object of fields, as " + '{"batch_size": 128}')
+    return plain
+
+
+def _fields(given: Mapping[str, Any], known: ConfigDict, section: str = "") -> Iterator[tuple[str, Any]]:
+    """The fields of a tree by their paths, each value of the field's type; `compare` is one, of no type that is known.
+
+    Raises:
+        UserError: naming a field that is not known, or whose value is of another type.
+    """
+    for name, value in given.items():
+        path = f"{section}{name}"
+        if not isinstance(name, str) or name not in known:
+            raise UserError(f"config.{path} is no field of this version; {nearest(path)}")
+        if not isinstance(known[name], ConfigDict):
+            yield path, _typed(path, value, known[name])
+        elif not isinstance(value, Mapping):
+            inside = ", ".join(known[name]) or "one section for each row"
+            raise UserError(f"config.{path} is {_shown(value)}; it is a section, of {inside}")
+        elif path == "compare":
+            yield path, ConfigDict(value)
+        else:
+            yield from _fields(value, known[name], f"{path}.")
+
+
+def _typed(path: str, value: Any, default: Any) -> Any:
+    """A value as the type of the field's default."""
+    kind = type(default)
+    if kind is tuple and isinstance(value, list):
+        return tuple(value)
+    if kind is float and isinstance(value, int) and not isinstance(value, bool) and abs(value) <= MAX_INT:
+        return float(value)
+    sound = isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
+    if not sound or (kind is float and not math.isfinite(value)):
+        raise wrong_type(path, value, default)
+    if kind is int and abs(value) > MAX_INT and path != "seed":
+        raise UserError(f"config.{path} is {_shown(value)}; it must be at most {MAX_INT}")
+    return value
+
+
+def wrong_type(path: str, value: Any, default: Any) -> UserError:
+    """The error for a value that is of another type than its field."""
+    return UserError(f"config.{path} is {_shown(value)}; it must be {KINDS[type(default)]}, as {default!r}")
+
+
+def _shown(value: Any) -> str:
+    """A value as one short line."""
+    shown = repr(value)
+    return shown if len(shown) <= 100 else f"{shown[:100]}…"
 
 
 def differences(given: Mapping[str, Any], stored: Mapping[str, Any]) -> list[str]:
@@ -221,6 +324,17 @@ def differences(given: Mapping[str, Any], stored: Mapping[str, Any]) -> list[str
         for path in sorted(a.keys() | b.keys())
         if a.get(path, absent) != b.get(path, absent)
     ]
+
+
+def nearest(path: str) -> str:
+    """What a field may have been meant by a path that names none: fields of the innermost section that there is."""
+    known = field_names(base_config())
+    *sections, name = path.split(".")
+    while sections and not any(field.startswith(".".join(sections) + ".") for field in known):
+        name = sections.pop()
+    prefix = "".join(f"{section}." for section in sections)
+    inside = [field for field in known if field.startswith(prefix) and "." not in field[len(prefix) :]]
+    return suggestion(prefix + name, inside)
 
 
 def field_names(config: ConfigDict) -> list[str]:
@@ -243,19 +357,20 @@ def comparison(config: ConfigDict) -> dict[str, ConfigDict]:
         UserError: naming the row and the field that is wrong.
     """
     rows = {}
-    for name, changes in config.compare.items():
+    for name, changes in config.compare.to_dict().items():
+        if not isinstance(changes, Mapping):
+            raise UserError(f"config.compare.{name} is {_shown(changes)}; it must be fields, as {{'objective': 'gan'}}")
+        if name in ("", ".", "..") or "/" in name or "\0" in name:
+            raise UserError(f"config.compare has a row {name!r}; a row is a folder, and its name must be that of one")
         row = config.copy_and_resolve_references()
         with row.unlocked():
             row.compare = ConfigDict()
-        known = {*field_names(row)}
-        for path, value in _leaves(changes.to_dict()):
-            if path not in known:
-                raise UserError(f"config.compare.{name}: {path} is no field; {suggestion(path, known)}")
-            section, _, field = path.rpartition(".")
-            try:
+        try:
+            for path, value in _fields(changes, row):
+                section, _, field = path.rpartition(".")
                 _section(row, section)[field] = value
-            except TypeError as error:
-                raise UserError(f"config.compare.{name}: {path} is {value!r}: {error}") from error
+        except UserError as error:
+            raise UserError(f"config.compare.{name}.{str(error).removeprefix('config.')}") from error
         rows[name] = row
     return rows
 

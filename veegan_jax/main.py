@@ -5,30 +5,60 @@ python -m veegan_jax.main --config configs/ring.py [--config.FIELD=VALUE …] [-
 """
 
 import logging
+import re
 import shlex
 import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from absl import app, flags
 from absl import logging as absl_logging
-from ml_collections import ConfigDict, config_flags
+from ml_collections import ConfigDict
+from ml_collections.config_flags import config_flags
 
 from veegan_jax import commands
-from veegan_jax.config import base_config, field_names, suggestion
+from veegan_jax.config import base_config, field_names, from_effective, from_json, nearest, suggestion
 from veegan_jax.errors import UserError
 
 # Exit codes: of an error that the user can mend, and of a run that was stopped by a signal and saved (sysexits.h's
 # EX_TEMPFAIL: the same command goes on with it).
 EXIT_ERROR, EXIT_STOPPED = 2, 75
 
-CONFIG = config_flags.DEFINE_config_file("config", None, "The experiment, as configs/ring.py.", lock_config=True)
-WORKDIR = flags.DEFINE_string("workdir", None, "The run's folder; runs/NAME for configs/NAME.py when left out.")
+
+class _ConfigParser(config_flags.ConfigFileFlagParser):
+    """Runs a Python file, as its parent does; reads a JSON one, which can run nothing."""
+
+    def parse(self, path: str) -> ConfigDict:
+        file, colon, variant = path.partition(":")
+        kind = Path(file).suffix.lower()
+        if kind == ".py":
+            return super().parse(path)
+        if kind != ".json":
+            raise UserError(f"--config {file or repr(file)}: it must be a file .py, as configs/ring.py, or .json")
+        if colon:
+            raise UserError(f"--config {path}: a JSON config has no variants, as {variant!r}; give {file}")
+        try:
+            return from_json(Path(file)).lock()
+        except UserError as error:
+            raise UserError(f"--config {error}") from error
+
+
+CONFIG = config_flags.DEFINE_config_file(
+    "config", None, "The experiment, as configs/ring.py, or fields as JSON, as a run's config.json.", lock_config=True
+)
+flags.FLAGS["config"].parser = _ConfigParser("config")
+WORKDIR = flags.DEFINE_string(
+    "workdir",
+    None,
+    "The run's folder; when left out runs/NAME for configs/NAME.py or NAME.json, and for NAME/config.json.",
+)
 MODE = flags.DEFINE_enum("mode", "train", list(commands.COMMANDS), "What to do.")
 STEP = flags.DEFINE_string("step", "latest", "The checkpoint to use after training: latest, best or a step.")
 NUM = flags.DEFINE_integer("num", 64, "How many examples to sample or reconstruct.", lower_bound=1)
 SAMPLE_SEED = flags.DEFINE_integer("sample_seed", 0, "The seed of what is sampled or reconstructed.", lower_bound=0)
+ROW = flags.DEFINE_string("row", "", "Of a comparison, the only row to train.")
 DEBUG = flags.DEFINE_bool("debug", False, "Show tracebacks of errors.")
 
 
@@ -37,7 +67,7 @@ def main(argv: Sequence[str]) -> int:
     if len(argv) > 1:
         raise UserError(f"{argv[1]!r} is no flag; flags look like --config=configs/ring.py")
     _show_warnings()
-    options = commands.Options(_config(), _workdir(), STEP.value, NUM.value, SAMPLE_SEED.value)
+    options = commands.Options(_config(), _workdir(), STEP.value, NUM.value, SAMPLE_SEED.value, ROW.value)
     stopped_by = commands.COMMANDS[MODE.value](options)
     if stopped_by is None:
         return 0
@@ -80,8 +110,16 @@ def _workdir() -> Path:
         return Path(WORKDIR.value)
     if CONFIG.value is None:
         raise UserError("neither --config nor --workdir is given; try --config configs/ring.py")
-    path, _, variant = _config_file().partition(":")
-    return Path("runs") / "-".join(filter(None, (Path(path).stem, variant)))
+    file, _, variant = _config_file().partition(":")
+    path = Path(file).resolve()
+    name = path.parent.name if path.name == "config.json" else path.stem
+    return Path("runs") / "-".join(filter(None, (name, variant)))
+
+
+def parse(argv: list[str]) -> tuple[ConfigDict | None, Path]:
+    """The config and the workdir of a command line, for programs that start several runs."""
+    _parse_flags(argv)
+    return _config(), _workdir()
 
 
 def _parse_flags(argv: list[str]) -> list[str]:
@@ -90,17 +128,25 @@ def _parse_flags(argv: list[str]) -> list[str]:
     Raises:
         UserError: for an unknown flag or field, a value of another type, or a config file that is absent or raises.
     """
-    if file := _given(argv, "config").partition(":")[0]:
+    if (file := _given(argv, "config").partition(":")[0]).lower().endswith(".py"):
         sys.path.append(str(Path(file).resolve().parent.parent))  # a config may import its neighbours as configs.NAME
     try:
         remaining: list[str] = flags.FLAGS(argv)
         if CONFIG.value is not None:
             getattr(CONFIG.value, "lock", None)  # an absent file shows itself only when its config is used
         return remaining
+    except UserError:
+        raise
     except flags.UnrecognizedFlagError as error:
-        raise UserError(f"--{error.flagname} is no flag; {suggestion(error.flagname, _flag_names())}") from error
+        raise UserError(_unrecognized(error.flagname)) from error
     except Exception as error:
         raise UserError(_explain(error, argv)) from error
+
+
+def _unrecognized(name: str) -> str:
+    if name.startswith("config."):
+        return f"--{name} changes a field of --config, which is not given; try --config configs/ring.py"
+    return f"--{name} is no flag; {suggestion(name, _flag_names())}"
 
 
 def _flag_names() -> list[str]:
@@ -109,33 +155,53 @@ def _flag_names() -> list[str]:
 
 
 def _explain(error: Exception, argv: Sequence[str]) -> str:
-    """One line for an error of parsing: where in the config file it was raised, or which override is wrong."""
-    file = _given(argv, "config").partition(":")[0]
+    """One line for an error of parsing: where in the config file it was raised, or which flag is wrong."""
+    given = _given(argv, "config")
+    file = given.partition(":")[0]
     chain: list[BaseException] = [error]
     while (cause := chain[-1].__cause__ or chain[-1].__context__) is not None:
         chain.append(cause)
     for cause in reversed(chain):
-        frames = [f for f in traceback.extract_tb(cause.__traceback__) if Path(f.filename).name == Path(file).name]
-        if frames and file:
-            where = f"{file}, line {frames[-1].lineno}: {frames[-1].line}"
-            return f"{where}\n  {type(cause).__name__}: {_first_line(cause)}"
-        if isinstance(cause, SyntaxError):
-            return f"{cause.filename}, line {cause.lineno}: {(cause.text or '').strip()}\n  SyntaxError: {cause.msg}"
-    if file and not Path(file).is_file():
+        if line := _line_in(file, cause):
+            return f"{file}, {line}: {type(cause).__name__}: {_first_line(cause)}"
+    if isinstance(error, OSError) and not Path(file).is_file():
         return f"--config {file}: there is no such file; see configs/"
+    if match := re.match(r"flag --([\w.]+)=", str(error)):
+        return f"--config {given}: {_first_line(chain[-1])}" if match[1] == "config" else _illegal(match[1], argv)
     if isinstance(error, AttributeError | KeyError):
         known = field_names(base_config())
         unknown = [name for name in _overrides(argv) if name not in known]
         if unknown:
-            return f"config.{unknown[0]} is no field; {_nearest(unknown[0], known)}"
-    return _first_line(error)
+            return f"config.{unknown[0]} is no field; {nearest(unknown[0])}"
+    return _first_line(error) if isinstance(error, flags.Error) else f"--config {given}: {_first_line(error)}"
 
 
-def _nearest(given: str, known: Sequence[str]) -> str:
-    """The nearest field, and its neighbours in the same section rather than all fields there are."""
-    section = given.rpartition(".")[0]
-    prefix = f"{section}." if section else ""
-    return suggestion(given, [n for n in known if n.startswith(prefix) and "." not in n[len(prefix) :]] or known)
+def _line_in(file: str, cause: BaseException) -> str:
+    """The last line of a file that had to do with an error; empty if none had."""
+
+    def within(name: str | None) -> bool:
+        return bool(file and name) and Path(str(name)).resolve() == Path(file).resolve()
+
+    if isinstance(cause, SyntaxError) and within(cause.filename):
+        return f"line {cause.lineno}: {(cause.text or '').strip()}"
+    frames = [frame for frame in traceback.extract_tb(cause.__traceback__) if within(frame.filename)]
+    return f"line {frames[-1].lineno}: {frames[-1].line}" if frames else ""
+
+
+def _illegal(name: str, argv: Sequence[str]) -> str:
+    """What is wrong with the value of a flag, and what would be right."""
+    value, parser = _given(argv, name), flags.FLAGS[name].parser
+    if name.startswith("config."):
+        plain: Any = value
+        for part in reversed(name.split(".")[1:]):
+            plain = {part: plain}
+        try:
+            from_effective(plain)
+        except UserError as error:
+            return str(error)
+    if isinstance(parser, flags.EnumParser):
+        return f"--{name} is {value!r}; {suggestion(value, parser.enum_values)}"
+    return f"--{name} is {value!r}; it must be {parser.syntactic_help or 'true or false'}"
 
 
 def _overrides(argv: Sequence[str]) -> list[str]:
@@ -147,7 +213,8 @@ def _overrides(argv: Sequence[str]) -> list[str]:
 
 
 def _given(argv: Sequence[str], flag: str) -> str:
-    for arg, following in zip(argv, [*argv[1:], ""], strict=True):
+    """The value of a flag, of which the last counts; empty if it is not given."""
+    for arg, following in reversed(list(zip(argv, [*argv[1:], ""], strict=True))):
         name, equals, value = arg.lstrip("-").partition("=")
         if arg.startswith("-") and name == flag:
             return value if equals else following
