@@ -1,0 +1,219 @@
+"""Trains the rows of a comparison side by side: as processes of this machine, a SLURM array or a Kubernetes job.
+
+    python -m launch.sweep --config configs/compare.py:grid --local=2
+    python -m launch.sweep --config configs/compare.py:grid --slurm='--gpus-per-node=1 --time=2:00:00'
+    python -m launch.sweep --config configs/compare.py:grid --kubernetes='grid --image=IMAGE --claim=runs --gpus=1'
+
+What else is given goes to veegan_jax.main, as --workdir and --config.FIELD. A row is trained with all its seeds, in the
+folder where the comparison itself would; those that are finished are skipped and interrupted ones go on. At the end the
+ordinary command reads them all, and writes the table.
+"""
+
+import argparse
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from veegan_jax import main as cli
+from veegan_jax.compare import finished
+from veegan_jax.config import comparison
+from veegan_jax.errors import UserError
+
+MAIN = [sys.executable, "-m", "veegan_jax.main"]
+# What a job's element has in its environment, of SLURM and of Kubernetes: the number of its row.
+INDICES = ("SLURM_ARRAY_TASK_ID", "JOB_COMPLETION_INDEX")
+
+
+class Cell(NamedTuple):
+    """A row: its number in the comparison, its name, where its output goes, and whether it is finished."""
+
+    number: int
+    name: str
+    log: Path
+    done: bool
+
+
+def main(argv: Sequence[str]) -> int:
+    """Does what the command line asks for, and returns the exit code."""
+    options, rest = _parser().parse_known_args(argv)
+    command = ["--config", options.config, *rest]
+    config, workdir = cli.parse(["sweep", *command])
+    rows = comparison(config) if config else {}
+    if not rows:
+        raise UserError(f"--config {options.config} compares nothing; try configs/compare.py:grid")
+    cells = [
+        Cell(i, name, workdir / "logs" / f"{name}.log", finished(workdir / name, row) is not None)
+        for i, (name, row) in enumerate(rows.items())
+    ]
+    if (index := _index(options.cell)) is not None:
+        return _run_one(cells, index, command, options.dry_run)
+    if options.slurm is not None:
+        todo = ",".join(str(cell.number) for cell in cells if not cell.done)
+        array = ["sbatch", f"--array={todo}", *shlex.split(options.slurm), "launch/slurm.sbatch", options.config, *rest]
+        return _submit(array if todo else [], [*MAIN, *command], options.dry_run)
+    if options.kubernetes is not None:
+        name, *flags = shlex.split(options.kubernetes) or [""]
+        k8s, run = [sys.executable, "-m", "launch.k8s"], ["--workdir", f"/runs/{name}", *rest]
+        job = [*k8s, "sweep", name, options.config, f"--cells={len(cells)}", *flags, *rest]
+        return _submit(job, [*k8s, "table", f"{name}-table", options.config, *flags, *run], options.dry_run)
+    return _run_local(cells, command, options.local, options.dry_run)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m launch.sweep",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--config", required=True, help="a comparison, as configs/compare.py:grid")
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--local", type=_positive, default=1, metavar="N", help="so many at once, on this machine (1)")
+    where.add_argument("--slurm", nargs="?", const="", metavar="FLAGS", help="a SLURM array; flags of sbatch")
+    where.add_argument("--kubernetes", metavar="'NAME FLAGS'", help="an indexed job; its name, and flags of launch.k8s")
+    where.add_argument("--cell", type=int, metavar="I", help=f"row number I alone; by default {' or '.join(INDICES)}")
+    parser.add_argument("--dry-run", action="store_true", help="print the commands instead")
+    return parser
+
+
+def _positive(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number")
+    return int(text)
+
+
+def _index(given: int | None) -> int | None:
+    found = [os.environ[name] for name in INDICES if name in os.environ]
+    return given if given is not None or not found else int(found[0])
+
+
+def _run_one(cells: Sequence[Cell], index: int, command: Sequence[str], dry_run: bool) -> int:
+    """Becomes the process of one row, so that signals and the exit code are its own."""
+    if not 0 <= index < len(cells):
+        raise UserError(f"row {index} is none of the comparison's {len(cells)}, 0 to {len(cells) - 1}")
+    process = _train(cells[index], command)
+    if not dry_run:
+        os.execv(process[0], process)
+    _show(process)
+    return 0
+
+
+def _train(cell: Cell, command: Sequence[str]) -> list[str]:
+    return [*MAIN, *command, "--row", cell.name]
+
+
+def _show(process: Sequence[str]) -> None:
+    print("+ " + shlex.join(process), flush=True)
+
+
+def _submit(process: Sequence[str], table: Sequence[str], dry_run: bool) -> int:
+    """Hands the rows to a scheduler; the table is for a person to ask for, once they are finished."""
+    if process:
+        _show(process)
+    code = subprocess.run(process, check=False).returncode if process and not dry_run else 0
+    if code == 0:
+        print(f"when all rows are finished, for the table:\n  {shlex.join(table)}")
+    return code
+
+
+def _run_local(cells: Sequence[Cell], command: Sequence[str], workers: int, dry_run: bool) -> int:
+    todo = [cell for cell in cells if not cell.done]
+    for cell in cells:
+        if cell.done:
+            print(f"{cell.name}: finished before", flush=True)
+    if dry_run:
+        for cell in todo:
+            _show(_train(cell, command))
+        _show([*MAIN, *command])
+        return 0
+    pool = Pool(command, workers)
+    failed = pool.run(todo)
+    if failed:
+        print(f"\n{len(failed)} of {len(cells)} rows failed; the same command tries them again:", file=sys.stderr)
+        for cell, reason in failed:
+            print(f"  {cell.name}: {reason} ({cell.log})", file=sys.stderr)
+        return cli.EXIT_ERROR
+    if pool.stopped:
+        print("stopped, and saved; the same command goes on", file=sys.stderr)
+        return cli.EXIT_STOPPED
+    return subprocess.run([*MAIN, *command], check=False).returncode
+
+
+class Pool:
+    """Some processes at a time. SIGTERM and Ctrl-C are passed on to them, and start no more."""
+
+    def __init__(self, command: Sequence[str], workers: int):
+        self._command, self._slots = command, list(range(workers))
+        self._running: dict[Cell, tuple[int, subprocess.Popen[bytes]]] = {}
+        self.stopped = False
+
+    def run(self, cells: Sequence[Cell]) -> list[tuple[Cell, str]]:
+        """Trains all, and gives those that failed, each with its reason."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._stop)
+        waiting, failed = list(cells), []
+        while self._running or (waiting and not self.stopped):
+            while waiting and self._slots and not self.stopped:
+                self._start(waiting.pop(0))
+            time.sleep(0.1)
+            for cell, (slot, process) in list(self._running.items()):
+                if (code := process.poll()) is not None:
+                    del self._running[cell]
+                    self._slots.append(slot)
+                    if code == 0:
+                        print(f"{cell.name}: done", flush=True)
+                    elif code != cli.EXIT_STOPPED:
+                        failed.append((cell, _reason(cell, code)))
+                        print(f"{cell.name}: failed", flush=True)
+                    elif not self.stopped:
+                        waiting.append(cell)  # someone stopped this one alone
+        return failed
+
+    def _start(self, cell: Cell) -> None:
+        slot = self._slots.pop(0)
+        cell.log.parent.mkdir(parents=True, exist_ok=True)
+        print(f"{cell.name}: started, {cell.log}", flush=True)
+        with cell.log.open("ab") as log:
+            # In a session of its own: a terminal's Ctrl-C reaches this process alone, which passes it on once.
+            process = subprocess.Popen(
+                _train(cell, self._command),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                env={**os.environ, **_devices(slot)},
+            )
+        self._running[cell] = slot, process
+
+    def _stop(self, number: int, frame: Any) -> None:
+        self.stopped = True
+        for _, process in self._running.values():
+            process.terminate()
+
+
+def _devices(slot: int) -> dict[str, str]:
+    """With CUDA_VISIBLE_DEVICES=0,1,… each process has one of them; otherwise all see all."""
+    devices = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+    return {"CUDA_VISIBLE_DEVICES": devices[slot % len(devices)]} if len(devices) > 1 else {}
+
+
+def _reason(cell: Cell, code: int) -> str:
+    if code < 0:
+        return f"killed by {signal.Signals(-code).name}"
+    lines = [line for line in cell.log.read_text(errors="replace").splitlines() if line.strip()]
+    errors = [line for line in lines if line.startswith("error: ")]
+    return f"exit code {code}: {(errors or lines or ['no output'])[-1].removeprefix('error: ')}"
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(cli.EXIT_ERROR)
