@@ -11,11 +11,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
-from veegan_jax.config import differences
+from veegan_jax.config import differences, from_effective, read_json
 from veegan_jax.errors import UserError
 
 _log = logging.getLogger("veegan_jax")
 CONFIG, LOCK = "config.json", ".lock"
+# Why files cannot be written, in the words of the operating system, which the libraries below wrap in their own.
+_REASONS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.ENOENT, errno.EIO)
 
 
 @contextmanager
@@ -96,15 +98,16 @@ def stored_config(workdir: Path) -> dict[str, Any]:
     """The config of the run in a folder.
 
     Raises:
-        UserError: if there is none, or it is not JSON.
+        UserError: if there is none, it is not JSON, or its fields are not those of this version.
     """
     path = workdir / CONFIG
     if not path.exists():
         raise UserError(f"--workdir {workdir} holds no run (there is no {path}); train one there first")
     try:
-        stored: dict[str, Any] = json.loads(path.read_text())
-    except ValueError as error:
-        raise UserError(f"{path} is damaged, it is not JSON ({error}); each checkpoint's meta has a copy") from error
+        stored = read_json(path)
+        from_effective(stored)
+    except UserError as error:
+        raise UserError(f"{path} is damaged or of another version: {error}; each checkpoint's meta has a copy") from error
     return stored
 
 
@@ -167,14 +170,14 @@ def sync(path: Path) -> None:
         raise unwritten(path, error) from error
 
 
-def unwritten(path: Path, error: Exception) -> UserError:
-    """The one line about a file of a run that could not be written."""
+def unwritten(what: object, error: Exception) -> UserError:
+    """The one line about a file, or something else of a run, that could not be written."""
+    known = (os.strerror(code) for code in _REASONS)
     lines = str(error).strip().splitlines() or [type(error).__name__]
-    full = next((reason for reason in ("No space left on device", "Read-only file system") if reason in str(error)), "")
-    reason = full or getattr(error, "strerror", None) or lines[0][:300]
+    reason = next((text for text in known if text in str(error)), lines[0][:300])
     return UserError(
-        f"{path} could not be written: {reason}. Mend that (is the disk full? is the folder still there? may you write "
-        "to it?) and run the same command again"
+        f"{what} could not be written: {reason}. Mend the disk (space? rights? is the folder still there?) and run the "
+        "same command again"
     )
 
 
