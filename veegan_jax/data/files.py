@@ -1,18 +1,22 @@
 """Opens images of any size, in folders, arrays and sets of TensorFlow Datasets, and makes them of one."""
 
-import zipfile
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from veegan_jax.data.images import TFDS, Images, LabelledImages
+from veegan_jax.data.images import TFDS, Images, LabelledImages, reason
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+# Of those alone, whatever a file is called: others (PostScript) are programs.
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+# The largest label: the classifier that scores samples has weights for each class.
+MOST_CLASSES = 65_535
 LABELLED = ("x_train", "y_train", "x_test", "y_test")
 
 
@@ -53,7 +57,7 @@ def open_images(path: str, form: Form) -> tuple[Images, Images | None]:
         raise ValueError(f"size is {form.size}; it must be a number of pixels, at least 1")
     if path.startswith(TFDS):
         return _open_tfds(path.removeprefix(TFDS), form)
-    if not path or not Path(path).exists():
+    if not path or not os.path.exists(path):
         raise ValueError(f"path is {path!r}; it must be a folder of images, a .npy or .npz file, or '{TFDS}NAME'")
     if Path(path).is_dir():
         return _open_folder(Path(path), form), None
@@ -104,12 +108,14 @@ def _read(folder: Path, file: Path, form: Form) -> np.ndarray:
 
     name = file.relative_to(folder)
     try:
-        with Image.open(file) as image:
+        with Image.open(file, formats=FORMATS) as image:
             return fit(ImageOps.exif_transpose(image), form)
     except Image.DecompressionBombError as error:
         raise ValueError(f"path is {folder}; its {name} is too large an image: {error}") from error
-    except (OSError, SyntaxError, ValueError) as error:
-        raise ValueError(f"path is {folder}; its {name} is truncated or corrupt, or no image: {error}") from error
+    except Exception as error:  # of many kinds: what bytes of another format make a decoder do
+        raise ValueError(
+            f"path is {folder}; its {name} is truncated or corrupt, or no image: {reason(error)}"
+        ) from error
 
 
 def _open_array(array: np.ndarray, form: Form) -> Images:
@@ -127,20 +133,30 @@ def read_arrays(file: Path) -> Mapping[str, np.ndarray]:
     if file.suffix not in (".npy", ".npz"):
         raise ValueError(f"path is {file}; it must be a folder of images, a .npy or .npz file, or '{TFDS}NAME'")
     try:
-        if file.suffix == ".npy":
-            return {"x_train": np.load(file, mmap_mode="r", allow_pickle=False)}
-        with np.load(file, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-    except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
+        arrays = _load(file)
+    except Exception as error:  # of many kinds: zipfile's, zlib's, those of a header that is no Python
         # numpy's words for an array of arrays: "Object arrays cannot be loaded …", "Python objects in dtype"
         hint = "; images of several sizes have to be a folder of files" if "bject" in str(error) else ""
-        raise ValueError(f"path is {file}; it cannot be read as an array: {error}{hint}") from error
+        raise ValueError(f"path is {file}; it cannot be read as an array: {reason(error)}{hint}") from error
     if "x_train" not in arrays and len(arrays) == 1:
         return {"x_train": next(iter(arrays.values()))}
     if "x_train" not in arrays:
         raise ValueError(
             f"path is {file}; it holds {', '.join(arrays) or 'nothing'}, and must hold one array, or x_train and x_test"
         )
+    return arrays
+
+
+def _load(file: Path) -> dict[str, np.ndarray]:
+    with file.open("rb") as opened:
+        zipped = opened.read(2) == b"PK"
+        opened.seek(0)
+        if not zipped:
+            return {"x_train": np.load(file, mmap_mode="r", allow_pickle=False)}
+        with np.load(opened, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+    if others := [name for name, array in arrays.items() if not isinstance(array, np.ndarray)]:
+        raise ValueError(f"its {others[0]} is no array")
     return arrays
 
 
@@ -160,6 +176,10 @@ def read_labelled(file: Path) -> LabelledImages:
             raise ValueError(
                 f"path is {file}; y_{part} is {labels.dtype} {list(labels.shape)}, and must be integers "
                 f"[{len(images)}], one for each image"
+            )
+        if not 0 <= labels.min() <= labels.max() <= MOST_CLASSES:
+            raise ValueError(
+                f"path is {file}; y_{part} has {labels.min()} to {labels.max()}, and must be classes, from 0 on"
             )
     if train.shape[1:] != test.shape[1:]:
         raise ValueError(f"path is {file}; x_train has shape {list(train.shape)}, but x_test {list(test.shape)}")

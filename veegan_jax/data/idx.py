@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import math
 import zlib
 from pathlib import Path
 
@@ -49,25 +50,27 @@ def read(file: Path, ndim: int, checksum: tuple[int, str] | None = None) -> np.n
     """
     try:
         packed = file.read_bytes()
-    except OSError as error:
-        raise ValueError(f"path is {file.parent}; {file.name} cannot be read there: {error.strerror}") from error
+    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
+        why = getattr(error, "strerror", None) or error
+        raise ValueError(f"path is {file.parent}; {file.name} cannot be read there: {why}") from error
     if checksum:
         _check(file, packed, *checksum)
     try:
         content = gzip.decompress(packed)
     except (OSError, EOFError, zlib.error) as error:
         raise ValueError(f"path is {file.parent}; its {file.name} is truncated or corrupt: {error}") from error
-    # The format: 0, 0, type (8: uint8), dimensions; the size of each as a big-endian int32; the bytes.
+    # The format: 0, 0, type (8: uint8), dimensions; the size of each, big-endian in 32 bits; the bytes.
     if content[:4] != bytes([0, 0, 8, ndim]):
         raise ValueError(
             f"path is {file.parent}; its {file.name} begins with 0x{content[:4].hex()}; an IDX file of bytes in {ndim} "
             f"dimensions begins with 0x{bytes([0, 0, 8, ndim]).hex()}"
         )
-    shape = np.frombuffer(content[: 4 + 4 * ndim], ">i4", offset=4)
-    pixels = np.frombuffer(content, np.uint8, offset=4 + 4 * ndim)
-    if len(shape) != ndim or shape.prod(dtype=np.int64) != len(pixels):
-        raise ValueError(f"path is {file.parent}; its {file.name} holds {len(pixels)} bytes for a shape of {shape}")
-    return pixels.reshape(shape)
+    start = 4 + 4 * ndim
+    shape = [int.from_bytes(content[i : i + 4], "big") for i in range(4, start, 4)]
+    if len(content) < start or math.prod(shape) != len(content) - start or 0 in shape:
+        held = max(len(content) - start, 0)
+        raise ValueError(f"path is {file.parent}; its {file.name} holds {held} bytes for a shape of {shape}")
+    return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
 
 
 def _check(file: Path, packed: bytes, size: int, md5: str) -> None:

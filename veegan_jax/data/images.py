@@ -50,6 +50,11 @@ class Images(NamedTuple):
     read: Callable[[np.ndarray], np.ndarray]
 
 
+def reason(error: BaseException) -> str:
+    """What an error of a library says, as one line."""
+    return " ".join(str(error).split())[:300] or type(error).__name__
+
+
 def part(images: Images, positions: np.ndarray) -> Images:
     """Those at some positions, integers `[n]`."""
     return Images(images.shape, len(positions), lambda chosen: images.read(positions[chosen]))

@@ -79,8 +79,8 @@ def stacked_mnist(*, channels: Literal[3, 4] = 3, triples: int = 0, path: str = 
     if triples < 0:
         raise ValueError(f"triples is {triples}; it must be 0 (drawn anew at every step) or a number such as 128000")
     digits = _read(path)
-    if max(digits.train_labels.max(), digits.test_labels.max()) > 9:
-        raise ValueError(f"path is {path}; its labels go to {digits.train_labels.max()}, and must be digits, 0 to 9")
+    if (largest := max(digits.train_labels.max(), digits.test_labels.max())) > 9:
+        raise ValueError(f"path is {path!r}; its labels go to {largest}, and must be digits, 0 to 9")
     train, test = digits.train_images[..., 0], digits.test_images[..., 0]
     return Source(
         shape=(*train.shape[1:], channels),

@@ -5,17 +5,22 @@ veegan_jax.prepare` puts official ones there.
 """
 
 import contextlib
+import json
 import logging
 import os
+import re
 from collections.abc import Callable, Collection, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from veegan_jax.data.images import TFDS, LabelledImages
+from veegan_jax.data.images import TFDS, LabelledImages, reason
 
 # Examples that are read at once: three times faster than one by one.
 CHUNK = 4096
+# Names of sets, as 'mnist', 'mnist:3.0.1', 'voc/2007'. Others are looked for elsewhere, in the libraries of others.
+NAME = re.compile(r"\w+(/[\w.+-]+)*(:[\d.*]+)?")
 
 
 def is_prepared(name: str) -> bool:
@@ -49,11 +54,12 @@ def read_labelled(name: str) -> LabelledImages:
 def _read_labelled(name: str, split: str) -> tuple[np.ndarray, np.ndarray]:
     source, key = _open(name, split)
     images, labels = [], []
-    for start in range(0, len(source), CHUNK):
-        chunk = source.__getitems__(range(start, min(start + CHUNK, len(source))))
-        images.append(np.stack([example[key] for example in chunk]))
-        labels.append(np.array([example["label"] for example in chunk], np.int64))
-    return np.concatenate(images), np.concatenate(labels)
+    with _reading(name, split):
+        for start in range(0, len(source), CHUNK):
+            chunk = source.__getitems__(range(start, min(start + CHUNK, len(source))))
+            images.append(np.stack([example[key] for example in chunk]))
+            labels.append(np.array([example["label"] for example in chunk], np.int64))
+        return np.concatenate(images), np.concatenate(labels)
 
 
 def open_images(name: str, split: str) -> tuple[int, Callable[[np.ndarray], list[np.ndarray]]]:
@@ -63,7 +69,12 @@ def open_images(name: str, split: str) -> tuple[int, Callable[[np.ndarray], list
         ValueError: if the set is unknown, not prepared, or has no such split or no images.
     """
     source, key = _open(name, split)
-    return len(source), lambda chosen: [example[key] for example in source.__getitems__(chosen.tolist())]
+
+    def read(chosen: np.ndarray) -> list[np.ndarray]:
+        with _reading(name, split):
+            return [example[key] for example in source.__getitems__(chosen.tolist())]
+
+    return len(source), read
 
 
 def _open(name: str, split: str) -> tuple[Any, str]:
@@ -78,7 +89,7 @@ def _open(name: str, split: str) -> tuple[Any, str]:
     if not keys:
         raise ValueError(f"path is {TFDS}{name}; it has no images among its features: {', '.join(info.features)}")
     try:
-        with _quiet():
+        with _reading(name, split), _quiet():
             source = builder.as_data_source(split)
             source[0]  # the first to be decoded is what the library remarks on
     except NotImplementedError as error:
@@ -107,12 +118,41 @@ def _prepared(name: str) -> Any:
 def _builder(name: str) -> Any:
     import tensorflow_datasets  # here, since it takes half a second that other data need not wait
 
-    with _quiet():
-        try:
-            return tensorflow_datasets.builder(name, data_dir=os.environ.get("TFDS_DATA_DIR"), try_gcs=False)
-        except (ValueError, AssertionError) as error:
-            reason = str(error).splitlines()[0]
-            raise ValueError(f"path is {TFDS}{name}; TensorFlow Datasets cannot open that set: {reason}") from error
+    root = Path(os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
+    try:
+        if not NAME.fullmatch(name):
+            raise ValueError("a name is like mnist, or mnist:3.0.1")
+        _check_classes(root / re.split("[/:]", name)[0])
+        with _quiet():
+            return tensorflow_datasets.builder(name, data_dir=root, try_gcs=False)
+    except Exception as error:  # of many kinds, where its files are damaged
+        first = reason(error).partition(" Available")[0]
+        raise ValueError(f"path is {TFDS}{name}; TensorFlow Datasets cannot open that set: {first}") from error
+
+
+def _check_classes(folder: Path) -> None:
+    """That a set's features are the library's own: it imports whatever module its files name, which is to run it."""
+    for file in folder.rglob("features.json"):
+        named: list[str] = []
+
+        def collect(fields: dict[str, Any], named: list[str] = named) -> None:
+            keys = ("pythonClassName", "python_class_name", *(("type",) if "content" in fields else ()))
+            named += [str(fields[key]) for key in keys if key in fields]
+
+        json.loads(file.read_text("utf-8"), object_hook=collect)
+        if others := [name for name in named if not name.startswith("tensorflow_datasets.")]:
+            raise ValueError(f"its {file} asks for {others[0]!r}, which is not of TensorFlow Datasets")
+
+
+@contextlib.contextmanager
+def _reading(name: str, split: str) -> Iterator[None]:
+    """Says of which set an error is: the library's are of many kinds."""
+    try:
+        yield
+    except NotImplementedError:
+        raise
+    except Exception as error:
+        raise ValueError(f"path is {TFDS}{name}; its split {split!r} is damaged: {reason(error)}") from error
 
 
 @contextlib.contextmanager
