@@ -98,6 +98,8 @@ SLICES = {
     "8 H100": Slice(8, peak=494e12, memory=3.35e12, network=450e9, latency=2 * 7 * 1e-6),
 }
 
+SEVERAL = [name for name, chips in SLICES.items() if chips.chips > 1]
+
 
 class Times(NamedTuple):
     """Of a step, in seconds: of its computation, and of its all-reduces."""
@@ -130,6 +132,14 @@ def times(count: Count, chips: Slice, share: float = 1.0) -> Times:
         return Times(compute, 0.0)
     sent = 2 * (chips.chips - 1) / chips.chips * sum(count.reduced)
     return Times(compute, sent / chips.network + len(count.reduced) * chips.latency)
+
+
+def enough(count: Count, chips: Slice, efficiency: float = 0.9) -> float:
+    """How many times a device's batch must grow for weak scaling of this efficiency with no all-reduce overlapped."""
+    compute = times(count, chips).network * efficiency / (1 - efficiency)
+    by_products = compute * UTILISATION * chips.peak / count.flops
+    by_traffic = (compute * chips.memory - count.fixed) / (count.traffic - count.fixed)
+    return max(0.0, min(by_products, by_traffic))
 
 
 def reductions(program: str) -> tuple[int, ...]:
@@ -224,9 +234,9 @@ COUNTED = (
 
 
 def expected(count: Count, config: ConfigDict) -> list[str]:
-    """The efficiencies of weak and then of strong scaling on all slices of several chips, in per cent.
+    """The efficiencies of weak scaling, the batch that is enough, and those of strong scaling, on all SEVERAL slices.
 
-    Of each first with no all-reduce overlapped, then with all; '–' where the batch does not divide.
+    In per cent, of each first with no all-reduce overlapped, then with all; '–' where the batch does not divide.
     """
 
     def cell(chips: Slice, share: float) -> str:
@@ -234,11 +244,12 @@ def expected(count: Count, config: ConfigDict) -> list[str]:
         low, high = (100 * share * alone / time for time in (each.apart, each.overlapped))
         return f"{low:.0f}–{high:.0f}"
 
-    several = [chips for chips in SLICES.values() if chips.chips > 1]
+    several = [SLICES[name] for name in SEVERAL]
+    sizes = [f"{enough(count, chips) * config.batch_size:.0f}" for chips in several]
     strong = [
         "–" if config.batch_size % (chips.chips * config.packing) else cell(chips, 1 / chips.chips) for chips in several
     ]
-    return [cell(chips, 1.0) for chips in several] + strong
+    return [cell(chips, 1.0) for chips in several] + sizes + strong
 
 
 def paper(names: Sequence[str]) -> None:
@@ -254,9 +265,9 @@ def paper(names: Sequence[str]) -> None:
             rows.append([name, *row])
             outlook.append([name, *expected(count, configs[name])])
             print(f"compiled {name}", file=sys.stderr, flush=True)
-    several = [name for name, chips in SLICES.items() if chips.chips > 1]
+    kinds = ("weak %", "90 % at", "strong %")
     table(rows, "", *COUNTED)
-    table(outlook, "%", *(f"weak, {name}" for name in several), *(f"strong, {name}" for name in several))
+    table(outlook, "", *(f"{kind}, {name}" for kind in kinds for name in SEVERAL))
 
 
 def table(rows: Sequence[Sequence[str]], *headers: str) -> None:

@@ -37,16 +37,24 @@ def test_one_chip_sends_nothing():
     assert times(COUNT, FOUR._replace(chips=1)).network == 0.0
 
 
+@pytest.mark.parametrize("memory", [1e12, math.inf], ids=["traffic", "products"])
+def test_what_is_enough_reaches_the_efficiency(memory):
+    chips = FOUR._replace(memory=memory)
+    each = times(COUNT, chips, scaling.enough(COUNT, chips, 0.9))
+    assert each.compute / each.apart == pytest.approx(0.9)
+
+
 def test_expected_efficiencies(monkeypatch):
-    monkeypatch.setattr(scaling, "SLICES", {"one": FOUR._replace(chips=1), "four": FOUR})
-    # Weak 3 / 3.76 and 3 / 3; strong 3 / (4 · (1.5 + 0.76)) and 3 / (4 · 1.5).
-    assert expected(COUNT, ring.get_config()) == ["80–100", "33–50"]
+    monkeypatch.setattr(scaling, "SLICES", {"four": FOUR})
+    monkeypatch.setattr(scaling, "SEVERAL", ["four"])
+    # Weak 3 / 3.76 and 3 / 3; batch 256 · 2.92; strong 3 / (4 · (1.5 + 0.76)) and 3 / (4 · 1.5).
+    assert expected(COUNT, ring.get_config()) == ["80–100", "748", "33–50"]
 
 
 def test_a_batch_that_does_not_divide_has_no_strong_scaling():
     weak_and_strong = expected(COUNT, grid_paper.get_config())
-    assert "–" not in weak_and_strong[:4]
-    assert weak_and_strong[4:] == ["–"] * 4  # 500 over 8, 32, 256
+    assert "–" not in weak_and_strong[:8]
+    assert weak_and_strong[8:] == ["–"] * 4  # 500 over 8, 32, 256 and 8
 
 
 def test_reductions_of_a_program_of_the_tpu_compiler():
