@@ -138,12 +138,12 @@ for ((attempt = 0; attempt < 100; attempt++)); do
   case $code in
     0) break ;;
     75 | 76 | 255) ;; # stopped and saved; a host died; the connection was lost
-    *) [ "$(state)" != READY ] || { fetch; exit "$code"; } ;;
+    *) [ "$(state)" != READY ] || break ;;
   esac
   again=1
   fetch || true
 done
-fetch
+fetch || code=${code/#0/1}
 if [ -n "$delete" ] && [ "$code" = 0 ]; then
   tpu delete --quiet
   left=
