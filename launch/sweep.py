@@ -61,7 +61,8 @@ def main(argv: Sequence[str]) -> int:
         name, *flags = shlex.split(options.kubernetes) or [""]
         k8s, run = [sys.executable, "-m", "launch.k8s"], ["--workdir", f"/runs/{name}", *rest]
         job = [*k8s, "sweep", name, options.config, f"--cells={len(cells)}", *flags, *rest]
-        return _submit(job, [*k8s, "table", f"{name}-table", options.config, *flags, *run], options.dry_run)
+        table = [*k8s, "gpu", f"{name}-table", options.config, "--hosts=1", "--gpus=0", *flags, *run]
+        return _submit(job, table, options.dry_run)
     return _run_local(cells, command, options.local, options.dry_run)
 
 
