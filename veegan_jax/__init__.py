@@ -5,8 +5,21 @@
 >>> samples = run.sample(1000, seed=0)
 """
 
+from typing import TYPE_CHECKING, Any
+
 from veegan_jax.errors import UserError
-from veegan_jax.generate import Run, load
 from veegan_jax.version import __version__
 
+if TYPE_CHECKING:
+    from veegan_jax.generate import Run, load
+
 __all__ = ["Run", "UserError", "__version__", "load"]
+
+
+def __getattr__(name: str) -> Any:
+    """Imports JAX when something needs it, so that the command line can say what is wrong with JAX's environment."""
+    if name not in ("Run", "load"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from veegan_jax import generate
+
+    return getattr(generate, name)

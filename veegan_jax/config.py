@@ -284,9 +284,16 @@ def _fields(given: Mapping[str, Any], known: ConfigDict, section: str = "") -> I
             inside = ", ".join(known[name]) or "one section for each row"
             raise UserError(f"config.{path} is {_shown(value)}; it is a section, of {inside}")
         elif path == "compare":
-            yield path, ConfigDict(value)
+            yield path, _rows(value)
         else:
             yield from _fields(value, known[name], f"{path}.")
+
+
+def _rows(given: Mapping[str, Any]) -> ConfigDict:
+    try:
+        return ConfigDict(given)
+    except (TypeError, ValueError) as error:  # of a name that has a dot, or is no text
+        raise UserError(f"config.compare is {_shown(given)}: {error}") from error
 
 
 def _typed(path: str, value: Any, default: Any) -> Any:

@@ -5,6 +5,7 @@ python -m veegan_jax.main --config configs/ring.py [--config.FIELD=VALUE …] [-
 """
 
 import logging
+import os
 import re
 import shlex
 import sys
@@ -18,8 +19,14 @@ from absl import logging as absl_logging
 from ml_collections import ConfigDict
 from ml_collections.config_flags import config_flags
 
+try:
+    import jax
+except ValueError as error:  # of a variable that JAX reads as it is imported
+    print(f"error: {error}; it is a variable of the environment: set it right, or unset it", file=sys.stderr)
+    sys.exit(2)
+
 from veegan_jax import commands
-from veegan_jax.config import base_config, field_names, from_effective, from_json, nearest, suggestion
+from veegan_jax.config import MAX_SEED, base_config, field_names, from_effective, from_json, nearest, suggestion
 from veegan_jax.errors import UserError
 
 # Exit codes: of an error that the user can mend, and of a run that was stopped by a signal and saved (sysexits.h's
@@ -57,7 +64,7 @@ WORKDIR = flags.DEFINE_string(
 MODE = flags.DEFINE_enum("mode", "train", list(commands.COMMANDS), "What to do.")
 STEP = flags.DEFINE_string("step", "latest", "The checkpoint to use after training: latest, best or a step.")
 NUM = flags.DEFINE_integer("num", 64, "How many examples to sample or reconstruct.", lower_bound=1)
-SAMPLE_SEED = flags.DEFINE_integer("sample_seed", 0, "The seed of what is sampled or reconstructed.", lower_bound=0)
+SAMPLE_SEED = flags.DEFINE_integer("sample_seed", 0, "The seed of what is sampled or reconstructed.", 0, MAX_SEED)
 ROW = flags.DEFINE_string("row", "", "Of a comparison, the only row to train.")
 DEBUG = flags.DEFINE_bool("debug", False, "Show tracebacks of errors.")
 
@@ -66,14 +73,26 @@ def main(argv: Sequence[str]) -> int:
     """Runs the mode asked for and returns the exit code."""
     if len(argv) > 1:
         raise UserError(f"{argv[1]!r} is no flag; flags look like --config=configs/ring.py")
-    _show_warnings()
     options = commands.Options(_config(), _workdir(), STEP.value, NUM.value, SAMPLE_SEED.value, ROW.value)
+    _find_devices()
     stopped_by = commands.COMMANDS[MODE.value](options)
     if stopped_by is None:
         return 0
     command = shlex.join(["python", "-m", "veegan_jax.main", *sys.argv[1:]])
     print(f"stopped by {stopped_by}; the run is saved. To go on:\n  {command}", file=sys.stderr)
     return EXIT_STOPPED
+
+
+def _find_devices() -> None:
+    try:
+        jax.local_devices()
+    except Exception as error:  # RuntimeError, and AssertionError where a platform is known and not there
+        given = " and ".join(
+            f"{name} is {os.environ.get(name, '')!r}" for name in ("JAX_PLATFORMS", "JAX_NUM_CPU_DEVICES")
+        )
+        raise UserError(
+            f"JAX finds no devices: {_first_line(error)}; {given}: set them right, or unset them"
+        ) from error
 
 
 def _show_warnings() -> None:
@@ -96,7 +115,7 @@ def _unraisable(raised: "sys.UnraisableHookArgs") -> None:
 
 def _config() -> ConfigDict | None:
     config = CONFIG.value
-    if config is None or isinstance(config, ConfigDict):
+    if isinstance(config, ConfigDict) or not flags.FLAGS["config"].present:
         return config
     raise UserError(f"--config {_config_file()}: get_config() returned {type(config).__name__}, not a ConfigDict")
 
@@ -229,6 +248,7 @@ def _first_line(error: BaseException) -> str:
 def run() -> None:
     """Entry point: errors that the user can mend become one message and exit code 2."""
     debug = "--debug" in sys.argv
+    _show_warnings()
     try:
         app.run(main, flags_parser=_parse_flags)
     except (UserError, OSError) as error:

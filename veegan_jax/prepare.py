@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from veegan_jax.errors import UserError
 
@@ -65,14 +65,21 @@ def _line(error: BaseException) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())[:400]}"
 
 
+class _Parser(argparse.ArgumentParser):
+    """Raises errors, as one line without the usage before it."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message}; --help shows what is possible")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
-    parser = argparse.ArgumentParser(prog="python -m veegan_jax.prepare", description=DESCRIPTION)
+    parser = _Parser(prog="python -m veegan_jax.prepare", description=DESCRIPTION)
     parser.add_argument("name", help="of the set in TensorFlow Datasets: mnist, cifar10, celeb_a, …")
     parser.add_argument("--data_dir", default="", help="write here (TFDS_DATA_DIR, or ~/tensorflow_datasets)")
     parser.add_argument("--manual_dir", default="", help="a folder with the original archives, instead of the Internet")
-    given = parser.parse_args(arguments)
     try:
+        given = parser.parse_args(arguments)
         folder = prepare(given.name, given.data_dir, given.manual_dir)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)

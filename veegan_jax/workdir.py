@@ -107,7 +107,9 @@ def stored_config(workdir: Path) -> dict[str, Any]:
         stored = read_json(path)
         from_effective(stored)
     except UserError as error:
-        raise UserError(f"{path} is damaged or of another version: {error}; each checkpoint's meta has a copy") from error
+        raise UserError(
+            f"{path} is damaged or of another version: {error}; each checkpoint's meta has a copy"
+        ) from error
     return stored
 
 
