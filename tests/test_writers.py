@@ -1,24 +1,99 @@
-"""metrics.jsonl: one whole row per step, whatever happened to the process that wrote it before."""
+"""What a run tells: one whole row and one value per step, whatever happened to the process that wrote before."""
 
 import json
 import math
+import shutil
+import struct
+import time
 
-from veegan_jax.writers import ROWS, Rows, Writer, read_rows
+import numpy as np
+import pytest
+from tensorboardX.proto.event_pb2 import Event, SessionLog
+from tensorboardX.record_writer import masked_crc32c
+
+from veegan_jax.errors import UserError
+from veegan_jax.writers import ROWS, Events, Rows, Writer, read_rows
+
+
+def line(step, kl=1.0):
+    return json.dumps({"step": step, "kl": kl}) + "\n"
 
 
 def test_rows_after_the_resumed_step_and_torn_ones_go(tmp_path):
-    whole = "".join(json.dumps({"step": step, "kl": 1.0}) + "\n" for step in (10, 20, 30))
-    (tmp_path / ROWS).write_text(whole + '{"step": 40, "k')
+    (tmp_path / ROWS).write_text(line(10) + line(20) + line(30) + '{"step": 40, "k')
     assert [row["step"] for row in read_rows(tmp_path)] == [10, 20, 30]
-    rows = Rows(tmp_path, 20)
-    rows.write({"step": 30, "kl": 2.0})
-    assert read_rows(tmp_path) == [{"step": 10, "kl": 1.0}, {"step": 20, "kl": 1.0}, {"step": 30, "kl": 2.0}]
+    Rows(tmp_path, 20).write({"step": 30, "kl": 2.0})
+    assert (tmp_path / ROWS).read_text() == line(10) + line(20) + line(30, 2.0)
+
+
+@pytest.mark.parametrize("tail", [b"", b"\0" * 600, b"\xff\xfe\x00garbage\n\x80", b'null\n7\n["step"]\n{"kl": 1.0}\n'])
+def test_a_last_row_torn_at_any_byte_is_absent_or_whole(tmp_path, tail):
+    """As a kill leaves it; and with what a power cut may leave behind it."""
+    for kept in range(len(line(30)) + 1):
+        torn = line(30)[:kept].encode()
+        (tmp_path / ROWS).write_bytes(line(10).encode() + line(20).encode() + torn + tail)
+        Rows(tmp_path, 30).write({"step": 40, "kl": 1.0})
+        whole = kept == len(line(30)) or (kept == len(line(30)) - 1 and not tail)
+        assert (tmp_path / ROWS).read_text() == line(10) + line(20) + (line(30) if whole else "") + line(40), kept
+
+
+def test_a_spoilt_row_takes_no_other_with_it(tmp_path):
+    (tmp_path / ROWS).write_text(line(10) + '{"step": 2\0, "kl": 1.0}\n' + line(30))
+    Rows(tmp_path, 30)
+    assert (tmp_path / ROWS).read_text() == line(10) + line(30)
 
 
 def test_fresh_run_and_not_a_number(tmp_path):
-    rows = Rows(tmp_path, 0)
-    rows.write({"step": 1, "kl": math.nan})
+    Rows(tmp_path, 0).write({"step": 1, "kl": math.nan})
     assert (tmp_path / ROWS).read_text() == '{"step": 1, "kl": null}\n'
+
+
+def read_events(folder):
+    """`{tag: {step: value}}` as TensorBoard reads them.
+
+    File by file in the order of their names, each up to where it is torn; a start of a session makes it forget what is
+    of that step or later.
+    """
+    found = {}
+    for path in sorted(folder.glob("*tfevents*")):
+        data, position = path.read_bytes(), 0
+        while position + 12 <= len(data):
+            (length,) = struct.unpack("<Q", data[position : position + 8])
+            record = data[position + 12 : position + 12 + length]
+            if len(data) < position + 16 + length:
+                break
+            checksums = masked_crc32c(data[position : position + 8]), masked_crc32c(record)
+            assert struct.pack("<I", checksums[0]) == data[position + 8 : position + 12]
+            assert struct.pack("<I", checksums[1]) == data[position + 12 + length : position + 16 + length]
+            event, position = Event.FromString(record), position + 16 + length
+            if event.session_log.status == SessionLog.START:
+                for values in found.values():
+                    for step in [step for step in values if step >= event.step]:
+                        del values[step]
+            for value in event.summary.value:
+                steps = found.setdefault(value.tag, {})
+                assert event.step not in steps
+                steps[event.step] = value.image.height or value.simple_value
+    return found
+
+
+def test_readers_of_events_see_one_value_a_step_over_resumes_and_clock_jumps(tmp_path, monkeypatch):
+    real = time.time
+    for resumed, (clock, value, steps) in {
+        0: (0, 1.0, (10, 20, 30)),
+        10: (-1e6, 2.0, (20, 30, 40)),
+        30: (1e6, 3.0, (40, 50)),
+        50: (1e6, 4.0, (60,)),
+    }.items():
+        monkeypatch.setattr(time, "time", lambda clock=clock: real() + clock)
+        events = Events(tmp_path, resumed)
+        for step in steps:
+            events.write({"kl": value}, step)
+            events.picture("samples", np.zeros((int(value), 5, 3), np.uint8), step)
+        events.path.write_bytes(events.path.read_bytes()[:-3])  # killed while it wrote its last picture
+    found = read_events(tmp_path / "tensorboard")
+    assert found["kl"] == {10: 1.0, 20: 2.0, 30: 2.0, 40: 3.0, 50: 3.0, 60: 4.0}
+    assert found["samples"] == {10: 1, 20: 2, 30: 2, 40: 3}
 
 
 def test_line_shows_step_speed_time_left_losses_and_the_last_scores(tmp_path, capsys):
@@ -31,3 +106,37 @@ def test_line_shows_step_speed_time_left_losses_and_the_last_scores(tmp_path, ca
     assert first.endswith("left  loss/gen 2  kl 0.5")
     assert second.endswith("left  loss/gen 1  kl 0.5")  # the last scores stay in sight
     assert "kl" not in read_rows(tmp_path)[1]  # but are not logged as if measured again
+
+
+def test_speed_does_not_go_by_a_clock_that_jumps(tmp_path, monkeypatch):
+    writer = Writer(tmp_path, 0, 100)
+    monkeypatch.setattr(time, "time", lambda: 0.0)
+    time.sleep(0.01)
+    writer.write(10, {}, {})
+    monkeypatch.setattr(time, "time", lambda: 1e12)
+    writer.write(20, {}, {})
+    assert all(0 < row["steps_per_second"] < 1e4 for row in read_rows(tmp_path))
+
+
+@pytest.mark.parametrize("name", [ROWS, "tensorboard/events.out.tfevents.0000000000"])
+def test_full_disk_is_one_line_that_names_the_file(tmp_path, name):
+    writer = Writer(tmp_path, 0, 100)
+    (tmp_path / name).unlink()
+    (tmp_path / name).symlink_to("/dev/full")
+    for write in (lambda: writer.write(10, {"loss/gen": 1.0}, {}), writer.sync):
+        with pytest.raises(UserError) as error:
+            write()
+        assert str(error.value).startswith(f"{tmp_path / name} could not be written: ")
+        assert "\n" not in str(error.value)
+    writer.close()
+
+
+def test_a_folder_that_is_taken_away_is_not_made_again(tmp_path):
+    (tmp_path / "run").mkdir()
+    writer = Writer(tmp_path / "run", 0, 100)
+    writer.write(10, {"loss/gen": 1.0}, {})
+    shutil.rmtree(tmp_path / "run")
+    for write in (lambda: writer.write(20, {}, {}), writer.sync, lambda: Writer(tmp_path / "run" / "deeper", 0, 100)):
+        with pytest.raises(UserError, match="could not be written: No such file or directory"):
+            write()
+    assert not (tmp_path / "run").exists()
