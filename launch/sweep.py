@@ -51,19 +51,19 @@ def main(argv: Sequence[str]) -> int:
         Cell(i, name, workdir / "logs" / f"{name}.log", finished(workdir / name, row) is not None)
         for i, (name, row) in enumerate(rows.items())
     ]
-    if (index := _index(options.cell)) is not None:
+    if (index := _index(options)) is not None:
         return _run_one(cells, index, command, options.dry_run)
     if options.slurm is not None:
         todo = ",".join(str(cell.number) for cell in cells if not cell.done)
-        array = ["sbatch", f"--array={todo}", *shlex.split(options.slurm), "launch/slurm.sbatch", options.config, *rest]
+        array = ["sbatch", f"--array={todo}", *options.slurm, "launch/slurm.sbatch", options.config, *rest]
         return _submit(array if todo else [], [*MAIN, *command], options.dry_run)
     if options.kubernetes is not None:
-        name, *flags = shlex.split(options.kubernetes) or [""]
+        name, *flags = options.kubernetes or [""]
         k8s, run = [sys.executable, "-m", "launch.k8s"], ["--workdir", f"/runs/{name}", *rest]
         job = [*k8s, "sweep", name, options.config, f"--cells={len(cells)}", *flags, *rest]
         table = [*k8s, "gpu", f"{name}-table", options.config, "--hosts=1", "--gpus=0", *flags, *run]
         return _submit(job, table, options.dry_run)
-    return _run_local(cells, command, options.local, options.dry_run)
+    return _run_local(cells, command, options.local or 1, options.dry_run)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -75,9 +75,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--config", required=True, help="a comparison, as configs/compare.py:grid")
     where = parser.add_mutually_exclusive_group()
-    where.add_argument("--local", type=_positive, default=1, metavar="N", help="so many at once, on this machine (1)")
-    where.add_argument("--slurm", nargs="?", const="", metavar="FLAGS", help="a SLURM array; flags of sbatch")
-    where.add_argument("--kubernetes", metavar="'NAME FLAGS'", help="an indexed job; its name, and flags of launch.k8s")
+    where.add_argument("--local", type=_positive, metavar="N", help="so many at once, on this machine (1)")
+    where.add_argument(
+        "--slurm", type=shlex.split, nargs="?", const=[], metavar="FLAGS", help="a SLURM array; flags of sbatch"
+    )
+    where.add_argument(
+        "--kubernetes",
+        type=shlex.split,
+        metavar="'NAME FLAGS'",
+        help="an indexed job; its name, and flags of launch.k8s",
+    )
     where.add_argument("--cell", type=int, metavar="I", help=f"row number I alone; by default {' or '.join(INDICES)}")
     parser.add_argument("--dry-run", action="store_true", help="print the commands instead")
     return parser
@@ -89,9 +96,12 @@ def _positive(text: str) -> int:
     return int(text)
 
 
-def _index(given: int | None) -> int | None:
+def _index(options: argparse.Namespace) -> int | None:
+    """The row asked for: by --cell, or, where nothing else is asked for, by the environment of a job."""
     found = [os.environ[name] for name in INDICES if name in os.environ]
-    return given if given is not None or not found else int(found[0])
+    if options.cell is None and found and (options.local, options.slurm, options.kubernetes) == (None, None, None):
+        return int(found[0])
+    return options.cell
 
 
 def _run_one(cells: Sequence[Cell], index: int, command: Sequence[str], dry_run: bool) -> int:
