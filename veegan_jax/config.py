@@ -277,6 +277,7 @@ def _fields(given: Mapping[str, Any], known: ConfigDict, section: str = "") -> I
     for name, value in given.items():
         path = f"{section}{name}"
         if not isinstance(name, str) or name not in known:
+            path = path if path.isprintable() else repr(path)
             raise UserError(f"config.{path} is no field of this version; {nearest(path)}")
         if not isinstance(known[name], ConfigDict):
             yield path, _typed(path, value, known[name])
@@ -367,7 +368,7 @@ def comparison(config: ConfigDict) -> dict[str, ConfigDict]:
     for name, changes in config.compare.to_dict().items():
         if not isinstance(changes, Mapping):
             raise UserError(f"config.compare.{name} is {_shown(changes)}; it must be fields, as {{'objective': 'gan'}}")
-        if name in ("", ".", "..") or "/" in name or "\0" in name:
+        if name in ("", ".", "..") or "/" in name or not name.isprintable():
             raise UserError(f"config.compare has a row {name!r}; a row is a folder, and its name must be that of one")
         row = config.copy_and_resolve_references()
         with row.unlocked():
