@@ -62,8 +62,8 @@ def run_evaluation(options: Options) -> None:
     ]
     ceiling = evaluate.measure_real(run.experiment, run.sampler)
     table = evaluate.table(run.experiment, {f"{run.config.objective}, step {run.step:,}": measured}, ceiling)
+    print(table)  # before it is written, which may be refused
     evaluate.save_results(options.workdir / f"evaluation_step{run.step}", run.step, measured, ceiling, table)
-    print(table)
 
 
 def run_sampling(options: Options) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from tensorboardX import summary
 from tensorboardX.proto.event_pb2 import Event, SessionLog
+from tensorboardX.proto.summary_pb2 import Summary
 from tensorboardX.record_writer import masked_crc32c
 from tqdm import tqdm
 
@@ -65,8 +66,8 @@ class Events:
 
     def write(self, row: Mapping[str, float], step: int) -> None:
         """Adds scalars."""
-        for name, value in row.items():
-            self._put(Event(step=step, summary=summary.scalar(name, value)))
+        values = [value for name, score in row.items() for value in summary.scalar(name, score).value]
+        self._put(Event(step=step, summary=Summary(value=values)))
 
     def picture(self, name: str, image: np.ndarray, step: int) -> None:
         """Adds a uint8 image `[H, W, 3]`."""
