@@ -233,6 +233,10 @@ TABLES = {
         "data": field("data=rings", "config.data is 'rings'; did you mean 'ring'? valid: celeba, cifar10, grid"),
         "model": field("model=cnn", "config.model is 'cnn'; valid: dcgan, mlp, resnet"),
         "model of images": field("model=dcgan", "config.dcgan.smallest is 4; the data must be images [H, W, C]"),
+        "kernels": Bad(
+            "config.dcgan.kernel_size is 0; it must be 1 or more",
+            ("--config.data=stacked_digits", "--config.model=dcgan", "--config.dcgan.kernel_size=0"),
+        ),
         "metric": field("best_metric=fid", "config.best_metric is 'fid'; valid: high_quality"),
         "packing": field("packing=7", "config.batch_size is 256; it must divide by config.packing, 7"),
         "comparison": field("compare={'a': 3}", "config.compare.a is 3; it must be fields, as {'objective': 'gan'}"),
@@ -597,6 +601,9 @@ TABLES = {
         ),
         "no step": run(
             "step is 'last'; it must be latest, best or a number", lambda folder: None, "--mode=sample", "--step=last"
+        ),
+        "more than there is memory": run(
+            "not enough memory: Unable to allocate", lambda folder: None, "--mode=sample", f"--num={10**15}"
         ),
         "another config": run(
             "--workdir run holds another run, which differs in 1 fields; leave --config out",

@@ -245,16 +245,25 @@ def _first_line(error: BaseException) -> str:
     return lines[0] if lines else type(error).__name__
 
 
+def _mendable(error: Exception) -> str:
+    """What is wrong; empty if it is nothing that the user can mend."""
+    if isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" not in str(error):
+        return ""
+    if isinstance(error, MemoryError | jax.errors.JaxRuntimeError):
+        return f"not enough memory: {_first_line(error)}; a smaller config.batch_size, model or --num takes less"
+    return str(error)
+
+
 def run() -> None:
     """Entry point: errors that the user can mend become one message and exit code 2."""
     debug = "--debug" in sys.argv
     _show_warnings()
     try:
         app.run(main, flags_parser=_parse_flags)
-    except (UserError, OSError) as error:
-        if debug:
+    except (UserError, OSError, MemoryError, jax.errors.JaxRuntimeError) as error:
+        if debug or not (message := _mendable(error)):
             raise
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {message}", file=sys.stderr)
         sys.exit(EXIT_ERROR)
     except KeyboardInterrupt:
         if debug:

@@ -106,8 +106,9 @@ def dcgan(
     Raises:
         ValueError: where `shape` is not that of an image, or an option is out of its range.
     """
-    if base_width < 1:
-        raise ValueError(f"base_width is {base_width}; it must be 1 or more")
+    for name, value in (("base_width", base_width), ("kernel_size", kernel_size)):
+        if value < 1:
+            raise ValueError(f"{name} is {value}; it must be 1 or more")
     if not disc_ratio > 0:
         raise ValueError(f"disc_ratio is {disc_ratio}; it must be more than 0")
     sizes = pyramid(shape, smallest)
