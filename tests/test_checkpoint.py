@@ -147,6 +147,11 @@ def empty(folder, step):
     (folder / "checkpoints" / str(step)).mkdir()
 
 
+def take_another(folder, step):
+    shutil.rmtree(folder / "checkpoints" / str(step))
+    shutil.copytree(folder / "checkpoints" / str(step - 1), folder / "checkpoints" / str(step))
+
+
 # Orbax keeps a second copy of small arrays, in folders named d, so all are damaged.
 DAMAGES = {
     "a bit of the arrays": spoil_file(flip, "d"),
@@ -167,6 +172,7 @@ DAMAGES = {
     "another digest in meta": edit_meta(lambda meta: meta["digests"].update(step="0" * 64)),
     "meta without digest": edit_meta(lambda meta: meta.pop("digest")),
     "empty folder": empty,
+    "another step under its name": take_another,
 }
 
 

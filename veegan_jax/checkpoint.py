@@ -66,7 +66,7 @@ class Checkpoints:
         self.directory = workdir / "checkpoints"
         self._damaged = workdir / "damaged"
         self._read_only = read_only
-        self._best_metric, self._keep_best = best_metric, keep_best
+        self._best_metric = best_metric
         # Not Orbax's own metrics: those have no digest, and one damaged file of theirs would hide all checkpoints.
         self._goodness: dict[int, float] = {}
         keep = [preservation_policy.LatestN(keep_latest), _Best(lambda steps: self._ranked(steps)[:keep_best])]
@@ -143,6 +143,7 @@ class Checkpoints:
 
     def _note(self, step: int, scores: Mapping[str, float] | None) -> None:
         sign = 1 if self._best_metric in HIGHER_IS_BETTER else -1
+        self._goodness.pop(step, None)
         if scores and not math.isnan(score := scores[self._best_metric]):
             self._goodness[step] = sign * score
 
@@ -194,6 +195,8 @@ class Checkpoints:
         content = {name: value for name, value in meta.items() if name != "digest"}
         if meta.get("digest") != _content_digest(content):
             raise ValueError("its metadata differ from their digest")
+        if content["step"] != step:
+            raise ValueError(f"it is that of step {content['step']} under another name")
         return content
 
     def _read(self, step: int, template: TrainState) -> Restored:
