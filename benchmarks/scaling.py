@@ -163,9 +163,8 @@ def experiments(folder: Path) -> dict[str, ConfigDict]:
     found = {"ring": ring, "grid_paper": grid_paper, "stacked_digits": stacked_digits}
     images = {"stacked_mnist": stacked_mnist, "cifar10": cifar10, "celeba": celeba}
     configs = {name: module.get_config() for name, module in {**found, **images}.items()}
-    for name, source, width in (("resnet_cifar10", "cifar10", 128), ("resnet_celeba", "celeba", 64)):
-        configs[name] = configs[source].copy_and_resolve_references()
-        configs[name].model, configs[name].resnet.base_width, configs[name].resnet.blocks = "resnet", width, 2
+    large = configs["resnet_cifar10"] = cifar10.get_config()
+    large.model, large.resnet.base_width, large.gen_updates = "resnet", 128, 1
     paths = write_noise(folder)
     for config in configs.values():
         if config.data in paths:
@@ -323,12 +322,12 @@ class Worker:
         self._process.communicate()
 
 
-def measure(rounds: int) -> None:
-    """Times configs on 1, 2, 4 and 8 devices, round by round, so that a noisy moment hits them all."""
+def measure(names: Sequence[str], rounds: int) -> None:
+    """Times steps of configs on 1, 2, 4 and 8 devices, round by round, so that a noisy moment hits them all."""
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         batches = {name: config.batch_size for name, config in experiments(Path(folder)).items()}
-    for name in MEASURED:
+    for name in names or MEASURED:
         whole = batches[name]
         weak = {n: whole * n // max(DEVICES) for n in DEVICES}
         points = {*weak.items(), *((1, batch) for batch in weak.values()), *((n, whole) for n in DEVICES)}
@@ -336,6 +335,7 @@ def measure(rounds: int) -> None:
         for kind, chosen in (("weak", weak), ("strong", dict.fromkeys(DEVICES, whole))):
             cells = [cell(seconds[n, batch], seconds[1, batch]) for n, batch in chosen.items()]
             rows.append([f"{name}, {kind}: {chosen[1]} {'a device' if kind == 'weak' else 'in all'}", *cells])
+            print(rows[-1], file=sys.stderr, flush=True)
     table(rows, "ms a step (ratio)", *(f"{n} device{'s' * (n > 1)}" for n in DEVICES))
 
 
@@ -362,7 +362,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("paper").add_argument("names", nargs="*", help="configs; all when left out")
-    commands.add_parser("measure").add_argument("--rounds", type=int, default=7)
+    measured = commands.add_parser("measure")
+    measured.add_argument("names", nargs="*", help=f"of {', '.join(MEASURED)}; all when left out")
+    measured.add_argument("--rounds", type=int, default=7)
     server = commands.add_parser("serve", help="what measure runs in its processes")
     for argument, kind in (("name", str), ("devices", int), ("batch", int)):
         server.add_argument(argument, type=kind)
@@ -371,7 +373,7 @@ def main() -> None:
         case "paper":
             paper(flags.names)
         case "measure":
-            measure(flags.rounds)
+            measure(flags.names, flags.rounds)
         case _:
             serve(flags.name, flags.devices, flags.batch)
 
