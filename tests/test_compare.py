@@ -71,6 +71,9 @@ def test_finished_rows_are_not_trained_again(tmp_path, monkeypatch):
     assert trained == ["gan", "pacgan2", "pacgan2", "veegan"]
     assert compare(comparison(), tmp_path).table == table
     assert len(trained) == 4
+    (tmp_path / "gan" / "results.json").write_text("{")  # damaged: measured again, from its last checkpoint
+    assert compare(comparison(), tmp_path).table == table
+    assert trained[4:] == ["gan"]
 
 
 def test_a_row_that_diverges_is_said_to(tmp_path, monkeypatch):

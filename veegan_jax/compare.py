@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from ml_collections import ConfigDict
 
 from veegan_jax import evaluate
 from veegan_jax.build import Experiment, build, select_devices
-from veegan_jax.config import comparison, effective, suggestion
+from veegan_jax.config import comparison, effective, read_json, suggestion
 from veegan_jax.errors import NonFiniteError, UserError
 from veegan_jax.train import Outcome, train
 from veegan_jax.workdir import CONFIG, claim, held, stored_config, write_atomically
@@ -80,9 +81,9 @@ def finished(folder: Path, config: ConfigDict) -> dict[str, Any] | None:
     if not (folder / CONFIG).exists() or stored_config(folder) != json.loads(json.dumps(effective(config))):
         return None
     for path in (folder / RESULTS, folder / DIVERGED):
-        if path.exists():
-            results: dict[str, Any] = json.loads(path.read_text())
-            if "diverged" in results or results["step"] == config.num_steps:
+        with suppress(UserError):  # absent, or damaged: the row goes on from its last checkpoint, and is measured again
+            results = read_json(path)
+            if "diverged" in results or results.get("step") == config.num_steps:
                 return results
     return None
 

@@ -247,7 +247,8 @@ def _first_line(error: BaseException) -> str:
 
 def _mendable(error: Exception) -> str:
     """What is wrong; empty if it is nothing that the user can mend."""
-    if isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" not in str(error):
+    full = any(words in str(error) for words in ("RESOURCE_EXHAUSTED", "Out of memory"))
+    if isinstance(error, jax.errors.JaxRuntimeError) and not full:
         return ""
     if isinstance(error, MemoryError | jax.errors.JaxRuntimeError):
         return f"not enough memory: {_first_line(error)}; a smaller config.batch_size, model or --num takes less"
