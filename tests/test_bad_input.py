@@ -684,8 +684,8 @@ TABLES = {
             own_process=True,
         ),
         "platform that is not there": Bad(
-            "JAX_PLATFORMS is 'cuda' and JAX_NUM_CPU_DEVICES is '4': set them right, or unset them",
-            environment={"JAX_PLATFORMS": "cuda"},
+            "JAX_PLATFORMS is 'rocm' and JAX_NUM_CPU_DEVICES is '4': set them right, or unset them",
+            environment={"JAX_PLATFORMS": "rocm"},
             own_process=True,
         ),
         "number of devices": Bad(
