@@ -16,9 +16,10 @@ exec 9>>"$stem.lock"
 # Whoever holds the lock, which ends with its process, runs. A code that nobody has read belongs to a run that ended while
 # the connection was lost.
 if flock -n 9 && [ ! -e "$stem.code" ]; then
+  : >"$stem.log" # here, so that it is there to be followed
   # shellcheck disable=SC2016 # expanded by the inner shell
   setsid bash -c 'stem=$1; shift; code=0; "$@" || code=$?; echo "$code" >"$stem.code"' detached "$stem" "$@" \
-    </dev/null >"$stem.log" 2>&1 &
+    </dev/null >>"$stem.log" 2>&1 &
   echo $! >"$stem.pid"
 fi
 exec 9>&-

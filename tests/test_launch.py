@@ -155,7 +155,7 @@ needs_flock = pytest.mark.skipif(not shutil.which("flock"), reason="TPU VMs have
 def test_tpu_run_goes_on_after_exit_75_and_is_fetched_and_the_vm_deleted(tmp_path):
     program = "mkdir -p runs/mine; echo step >>runs/mine/steps; [ $(wc -l <runs/mine/steps) = 2 ] || exit 75"
     result, runs, calls = tpu_run(tmp_path, program, "--delete")
-    assert result.returncode == 0, result.stderr
+    assert result.returncode == 0, result.stdout + result.stderr
     assert (runs / "mine" / "steps").read_text() == "step\nstep\n"
     assert (runs / "mine.before" / "steps").read_text() == "step\n"
     assert not list(runs.glob(".fetching*"))
@@ -169,10 +169,10 @@ def test_tpu_vm_that_is_preempted_is_made_anew_with_what_was_fetched(tmp_path):
     echo call >>"$CLOUD/trained"
     case $(wc -l <"$CLOUD/trained") in
       1) exit 75 ;;
-      2) echo PREEMPTED >"$CLOUD/state"; rm -rf "$CLOUD/vm"; exit 255 ;;
+      2) echo PREEMPTED >"$CLOUD/state"; mv "$CLOUD/vm" "$CLOUD/gone"; exit 255 ;;
     esac"""
     result, runs, calls = tpu_run(tmp_path, program)
-    assert result.returncode == 0, result.stderr
+    assert result.returncode == 0, result.stdout + result.stderr
     assert (runs / "mine" / "steps").read_text() == "step\nstep\n"
     assert (calls.count("create"), calls.count("delete")) == (2, 1)
     assert "the VM is left" in result.stdout
