@@ -8,7 +8,7 @@ import numpy as np
 import optax
 from ml_collections import ConfigDict
 
-from veegan_jax import parallel, step
+from veegan_jax import elastic, parallel, step
 from veegan_jax.config import REGISTRIES, suggestion, validate
 from veegan_jax.data.base import Source
 from veegan_jax.errors import UserError
@@ -123,20 +123,29 @@ def _optimizer(config: ConfigDict, player: str) -> optax.GradientTransformation:
 
 
 def select_devices(config: ConfigDict) -> list[jax.Device]:
-    """The devices that the config asks for.
+    """The devices that the config asks for, those of each process together.
 
     Raises:
         UserError: if there are fewer, or the batch does not divide among them.
     """
-    available = jax.local_devices()
+    available = sorted(jax.devices(), key=lambda device: (device.process_index, device.id))
     count = config.devices or len(available)
     if count > len(available):
         raise UserError(f"config.devices is {count}; this machine has {len(available)} ({available[0].platform})")
-    share = count * config.packing
+    if count < len(available) and jax.process_count() > 1:
+        raise UserError(f"config.devices is {count}; several processes use all their devices, here {len(available)}: 0")
+    shards = config.logical_shards or count
+    if shards % count:
+        raise UserError(
+            f"config.logical_shards is {shards}, over {count} devices; it must divide by their number, or "
+            "config.devices name one that divides it"
+        )
+    share = shards * config.packing
     if config.batch_size % share:
         below, above = config.batch_size // share * share, (config.batch_size // share + 1) * share
+        parts = f"config.logical_shards {shards}" if config.logical_shards else f"{count} devices"
         raise UserError(
-            f"config.batch_size is {config.batch_size}; it must divide by {count} devices × packing {config.packing}, "
+            f"config.batch_size is {config.batch_size}; it must divide by {parts} × packing {config.packing}, "
             f"as {' or '.join(str(size) for size in (below, above) if size)} does"
         )
     return available[:count]
@@ -153,6 +162,7 @@ def initial_state(experiment: Experiment) -> TrainState:
 def fused_step(experiment: Experiment, devices: list[jax.Device], num_steps: int) -> Step:
     """`num_steps` steps of all replicas on all devices, in one compiled call."""
     config, source = experiment.config, experiment.source
+    shards, split = config.logical_shards or len(devices), source.stream is not None
     one = step.make_step(
         experiment.objective,
         step.streamed(source.stream.decode) if source.stream else step.resident(source.sample),
@@ -161,7 +171,9 @@ def fused_step(experiment: Experiment, devices: list[jax.Device], num_steps: int
         ema_half_life=config.ema_half_life,
         turns=step.turns(config.update_order, config.disc_updates, config.gen_updates),
         axis=AXIS,
-        shards=len(devices),
+        shards=shards,
     )
+    if config.logical_shards:
+        one = elastic.over_shards(one, shards, len(devices), AXIS, split=split)
     replicas = parallel.over_seeds(step.fuse(one, num_steps), config.seed_mapping)
-    return parallel.over_devices(replicas, devices, config.parallel, split=source.stream is not None)
+    return parallel.over_devices(replicas, devices, config.parallel, split=split)
