@@ -2,12 +2,10 @@
 
 import dataclasses
 import hashlib
-import importlib.metadata
 import itertools
 import json
 import logging
 import math
-import platform
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -21,11 +19,11 @@ from orbax.checkpoint.checkpoint_managers import preservation_policy
 
 from veegan_jax.errors import UserError
 from veegan_jax.metrics import HIGHER_IS_BETTER
+from veegan_jax.runtime import versions
 from veegan_jax.state import TrainState
 from veegan_jax.workdir import unwritten
 
 _log = logging.getLogger("veegan_jax")
-PACKAGES = ("veegan_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
 class Restored(NamedTuple):
@@ -70,11 +68,21 @@ class Checkpoints:
         # Not Orbax's own metrics: those have no digest, and one damaged file of theirs would hide all checkpoints.
         self._goodness: dict[int, float] = {}
         keep = [preservation_policy.LatestN(keep_latest), _Best(lambda steps: self._ranked(steps)[:keep_best])]
+        if not read_only:
+            try:
+                self.directory.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise unwritten(self.directory, error) from error
         self._manager = ocp.CheckpointManager(
             self.directory.absolute(),
             options=ocp.CheckpointManagerOptions(
                 preservation_policy=preservation_policy.AnyPreservationPolicy(keep),
-                create=not read_only,
+                create=False,  # as several processes want, of which this one alone reads and writes
+                multiprocessing_options=ocp.options.MultiprocessingOptions(
+                    primary_host=jax.process_index(),
+                    active_processes={jax.process_index()},
+                    barrier_sync_key_prefix="veegan_jax",
+                ),
                 read_only=read_only,
                 cleanup_tmp_directories=not read_only,
                 # Made in the background, a folder that cannot be made holds the process up for five minutes. And the
@@ -99,7 +107,7 @@ class Checkpoints:
         content = {
             "step": step,
             "config": dict(config),
-            "versions": versions(),
+            "versions": versions(config),
             "scores": None if metrics is None else dict(metrics),
             "arrays": kinds(host),
             "digests": digests(host),
@@ -251,20 +259,19 @@ def from_host(state: TrainState) -> TrainState:
     return dataclasses.replace(state, key=jax.random.wrap_key_data(state.key))
 
 
-def digests(host: TrainState) -> dict[str, str]:
+def digests(host: Any) -> dict[str, str]:
     """SHA-256 of each array's dtype, shape and bytes, by its path."""
     return {path: _digest(leaf) for path, leaf in _leaves(host)}
+
+
+def fingerprint(host: Any) -> str:
+    """SHA-256 of a tree of arrays: of the digests of all, with their paths."""
+    return _content_digest(digests(host))
 
 
 def kinds(host: TrainState) -> dict[str, str]:
     """Each array's dtype and shape, such as `float32[8, 128]`, by its path."""
     return {path: f"{leaf.dtype}{list(leaf.shape)}" for path, leaf in _leaves(host)}
-
-
-def versions() -> dict[str, str]:
-    """The versions that a state's bits depend on."""
-    found = {name: importlib.metadata.version(name) for name in PACKAGES}
-    return {**found, "python": platform.python_version(), "platform": jax.default_backend()}
 
 
 def _with_key_data(state: TrainState) -> TrainState:

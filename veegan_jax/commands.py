@@ -4,16 +4,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import jax
 import numpy as np
 from ml_collections import ConfigDict
 from tabulate import tabulate
 
-from veegan_jax import evaluate, report
+from veegan_jax import evaluate, report, runtime
 from veegan_jax.build import build
 from veegan_jax.compare import compare, train_row
 from veegan_jax.config import differences, effective, from_effective
 from veegan_jax.errors import UserError
-from veegan_jax.generate import Run, load_with
+from veegan_jax.generate import Run, fingerprints, load_with
 from veegan_jax.metrics.missing import Made, Missing, missing
 from veegan_jax.train import train
 from veegan_jax.workdir import replacing, stored_config
@@ -39,11 +40,23 @@ class Options(NamedTuple):
     row: str = ""
 
 
+def pin(options: Options) -> None:
+    """Sets what a run wants of the environment, before JAX makes its devices."""
+    config = _config(options)
+    runtime.pin(config.logical_shards, config.deterministic)
+
+
+def _config(options: Options) -> ConfigDict:
+    return options.config or from_effective(stored_config(options.workdir))
+
+
 def run_training(options: Options) -> str | None:
     """Trains one run, or those of a comparison, and prints the table; returns the signal that stopped it, if any."""
-    config = options.config or from_effective(stored_config(options.workdir))
+    config = _config(options)
     if options.row:
         return train_row(config, options.workdir, options.row).stopped_by
+    if config.compare and jax.process_count() > 1:
+        raise UserError("a comparison is trained by one process; several can train one row of it: --row NAME")
     run, left = (
         (compare, "a folder for each row") if config.compare else (train, "metrics.jsonl, tensorboard/, pictures/")
     )
@@ -64,6 +77,14 @@ def run_evaluation(options: Options) -> None:
     table = evaluate.table(run.experiment, {f"{run.config.objective}, step {run.step:,}": measured}, ceiling)
     print(table)  # before it is written, which may be refused
     evaluate.save_results(options.workdir / f"evaluation_step{run.step}", run.step, measured, ceiling, table)
+
+
+def run_fingerprint(options: Options) -> None:
+    """Prints digests of a checkpoint: two runs have the same exactly if they have the same bits."""
+    step, found, made_by = fingerprints(options.workdir, options.step)
+    print(f"{options.workdir}, step {step:,}")
+    print(tabulate(found.items(), tablefmt="plain"))
+    print(f"made by {', '.join(f'{name} {version}' for name, version in made_by.items() if version)}")
 
 
 def run_sampling(options: Options) -> None:
@@ -140,6 +161,7 @@ COMMANDS: dict[str, Callable[[Options], str | None]] = {
     "sample": run_sampling,
     "reconstruct": run_reconstruction,
     "missing": run_missing,
+    "fingerprint": run_fingerprint,
 }
 
 

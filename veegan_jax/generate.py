@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from veegan_jax.build import Experiment, build, initial_state
-from veegan_jax.checkpoint import Checkpoints, from_host
+from veegan_jax.checkpoint import Checkpoints, Restored, fingerprint, from_host
 from veegan_jax.config import from_effective
 from veegan_jax.errors import UserError
 from veegan_jax.metrics.ivom import Inferred, ivom
@@ -195,6 +195,22 @@ def load(workdir: str | Path, step: int | Literal["latest", "best"] = "latest") 
 
 def load_with(experiment: Experiment, workdir: Path, step: int | str = "latest") -> Run:
     """`load`, with an experiment that is built already."""
+    restored = _restored(experiment, workdir, step)
+    return Run(experiment, restored.step, from_host(restored.state))
+
+
+def fingerprints(workdir: Path, step: int | str = "latest") -> tuple[int, dict[str, str], dict[str, str]]:
+    """A checkpoint's step, the digests of its parameters and of its whole state, and the versions that made it.
+
+    Raises:
+        UserError: as `load` does.
+    """
+    restored = _restored(build(from_effective(stored_config(workdir))), workdir, step)
+    digests = {"params": fingerprint(restored.state.params), "state": fingerprint(restored.state)}
+    return restored.step, digests, restored.meta["versions"]
+
+
+def _restored(experiment: Experiment, workdir: Path, step: int | str) -> Restored:
     if not (workdir / "checkpoints").is_dir():
         raise UserError(f"--workdir {workdir} holds no checkpoint yet; train there first")
     checkpoints = Checkpoints(workdir, best_metric=experiment.best_metric, read_only=True)
@@ -206,7 +222,7 @@ def load_with(experiment: Experiment, workdir: Path, step: int | str = "latest")
         checkpoints.close()
     if restored is None:
         raise UserError(f"--workdir {workdir} holds no checkpoint yet; train there first")
-    return Run(experiment, restored.step, from_host(restored.state))
+    return restored
 
 
 def _as_step(step: int | str) -> int | None:

@@ -1,7 +1,7 @@
 """The command line: flags, and nothing else.
 
 python -m veegan_jax.main --config configs/ring.py [--config.FIELD=VALUE …] [--workdir runs/ring] \
-        [--mode train|evaluate|sample|reconstruct]
+        [--mode train|evaluate|sample|reconstruct|missing|fingerprint]
 """
 
 import logging
@@ -10,7 +10,7 @@ import re
 import shlex
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ except ValueError as error:  # of a variable that JAX reads as it is imported
     print(f"error: {error}; it is a variable of the environment: set it right, or unset it", file=sys.stderr)
     sys.exit(2)
 
-from veegan_jax import commands
+from veegan_jax import commands, hosts
 from veegan_jax.config import MAX_SEED, base_config, field_names, from_effective, from_json, nearest, suggestion
 from veegan_jax.errors import UserError
 
@@ -66,6 +66,12 @@ STEP = flags.DEFINE_string("step", "latest", "The checkpoint to use after traini
 NUM = flags.DEFINE_integer("num", 64, "How many examples to sample or reconstruct.", lower_bound=1)
 SAMPLE_SEED = flags.DEFINE_integer("sample_seed", 0, "The seed of what is sampled or reconstructed.", 0, MAX_SEED)
 ROW = flags.DEFINE_string("row", "", "Of a comparison, the only row to train.")
+DISTRIBUTED = flags.DEFINE_bool(
+    "distributed", False, "Train together with the other processes of this TPU, GKE, SLURM or Open MPI job."
+)
+COORDINATOR = flags.DEFINE_string("coordinator", None, "Of several processes: HOST:PORT of process 0.")
+NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "Of several processes: how many there are.")
+PROCESS_ID = flags.DEFINE_integer("process_id", None, "Of several processes: which this is, from 0.")
 DEBUG = flags.DEFINE_bool("debug", False, "Show tracebacks of errors.")
 
 
@@ -74,12 +80,25 @@ def main(argv: Sequence[str]) -> int:
     if len(argv) > 1:
         raise UserError(f"{argv[1]!r} is no flag; flags look like --config=configs/ring.py")
     options = commands.Options(_config(), _workdir(), STEP.value, NUM.value, SAMPLE_SEED.value, ROW.value)
+    given = hosts.together(DISTRIBUTED.value, COORDINATOR.value, NUM_PROCESSES.value, PROCESS_ID.value)
+    if given is None:
+        return _run(options, lambda: None)
+    if MODE.value != "train":
+        raise UserError(f"--mode {MODE.value} is the work of one process; several only train")
+    return hosts.supervised(lambda tell: _reported(lambda: _run(options, lambda: hosts.join(given, tell))), given)
+
+
+def _run(options: commands.Options, join: Callable[[], None]) -> int:
+    """Runs the mode asked for, after joining, and returns the exit code."""
+    commands.pin(options)
+    join()
     _find_devices()
     stopped_by = commands.COMMANDS[MODE.value](options)
     if stopped_by is None:
         return 0
-    command = shlex.join(["python", "-m", "veegan_jax.main", *sys.argv[1:]])
-    print(f"stopped by {stopped_by}; the run is saved. To go on:\n  {command}", file=sys.stderr)
+    if hosts.first():
+        command = shlex.join(["python", "-m", "veegan_jax.main", *sys.argv[1:]])
+        print(f"stopped by {stopped_by}; the run is saved. To go on:\n  {command}", file=sys.stderr)
     return EXIT_STOPPED
 
 
@@ -255,17 +274,16 @@ def _mendable(error: Exception) -> str:
     return str(error)
 
 
-def run() -> None:
-    """Entry point: errors that the user can mend become one message and exit code 2."""
+def _reported(work: Callable[[], int]) -> int:
+    """The exit code of some work; an error that the user can mend becomes one message and `EXIT_ERROR`."""
     debug = "--debug" in sys.argv
-    _show_warnings()
     try:
-        app.run(main, flags_parser=_parse_flags)
+        return work()
     except (UserError, OSError, MemoryError, jax.errors.JaxRuntimeError) as error:
         if debug or not (message := _mendable(error)):
             raise
         print(f"error: {message}", file=sys.stderr)
-        sys.exit(EXIT_ERROR)
+        return EXIT_ERROR
     except KeyboardInterrupt:
         if debug:
             raise
@@ -273,7 +291,13 @@ def run() -> None:
             "interrupted; steps since the last checkpoint are lost, the same command goes on from there",
             file=sys.stderr,
         )
-        sys.exit(130)
+        return 130
+
+
+def run() -> None:
+    """Entry point."""
+    _show_warnings()
+    sys.exit(_reported(lambda: app.run(main, flags_parser=_parse_flags)))
 
 
 if __name__ == "__main__":

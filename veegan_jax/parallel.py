@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from veegan_jax.models.network import AXIS
@@ -40,7 +41,7 @@ def over_devices(
         split: whether the arrays are a stream's batches `[steps, B, …]` and the step of the first, of which each
             device gets its share of every batch; otherwise each gets all arrays.
     """
-    n = len(devices)
+    n = len(_own(devices))
 
     def shares(arrays: Any) -> tuple[Any, np.ndarray]:
         """What is replicated, and what is split along its first axis: at least an index, by which pmap counts."""
@@ -73,12 +74,31 @@ def over_devices(
             check_vma=False,
         )
         mapped = jax.jit(sharded, donate_argnums=0)
+        mapped = _of_own_arrays(mapped, devices) if n < len(devices) else mapped
     return lambda state, arrays: mapped(state, *shares(arrays))
 
 
+def _of_own_arrays(mapped: Callable[..., Any], devices: Sequence[jax.Device]) -> Callable[..., Any]:
+    """A function of arrays of all processes as one of what each has of them, which `pmap` is by itself."""
+    mesh, everywhere = _mesh(devices), PartitionSpec()
+
+    def call(state: Any, common: Any, share: Any) -> Any:
+        given = multihost_utils.host_local_array_to_global_array(
+            (state, common, share), mesh, (everywhere, everywhere, PartitionSpec(AXIS))
+        )
+        return multihost_utils.global_array_to_host_local_array(mapped(*given), mesh, everywhere)
+
+    return call
+
+
 def replicate(tree: Any, devices: Sequence[jax.Device]) -> Any:
-    """Puts the same arrays on every device."""
-    return jax.device_put(tree, NamedSharding(_mesh(devices), PartitionSpec()))
+    """Puts the same arrays on every device of this process."""
+    return jax.device_put(tree, NamedSharding(_mesh(_own(devices)), PartitionSpec()))
+
+
+def _own(devices: Sequence[jax.Device]) -> list[jax.Device]:
+    """Those of this process."""
+    return [device for device in devices if device.process_index == jax.process_index()]
 
 
 def _mesh(devices: Sequence[jax.Device]) -> Mesh:

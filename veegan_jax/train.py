@@ -2,29 +2,29 @@
 
 import functools
 import itertools
+import os
 import signal
 from collections.abc import Callable, Mapping
-from contextlib import closing
+from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from veegan_jax import evaluate, report
+from veegan_jax import evaluate, hosts
 from veegan_jax.build import Experiment, build, fused_step, initial_state, select_devices
-from veegan_jax.checkpoint import Checkpoints, from_host, versions
-from veegan_jax.config import effective
+from veegan_jax.checkpoint import from_host, to_host
 from veegan_jax.data.base import Source
 from veegan_jax.errors import NonFiniteError, UserError
-from veegan_jax.generate import Sampler
 from veegan_jax.parallel import replicate
+from veegan_jax.record import Record, recorded
 from veegan_jax.state import TrainState
-from veegan_jax.workdir import claim, held, replacing
-from veegan_jax.writers import Writer, read_rows
+
+Result = TypeVar("Result")
 
 
 class Outcome(NamedTuple):
@@ -44,20 +44,35 @@ class Chunk(NamedTuple):
 
 
 class StopSignals:
-    """Turns the first SIGTERM or Ctrl-C into a request to stop after the call in progress; a second one kills."""
+    """Turns the first SIGTERM or Ctrl-C into a request to stop after the call in progress; a second one kills.
+
+    Of several processes all stop after the same call, when one of them gets SIGTERM: JAX sees to that.
+    """
 
     def __init__(self) -> None:
         self.received: str | None = None
         self._previous: dict[int, Any] = {}
+        self._together = jax.process_count() > 1
+        self._calls = 0
 
     def __enter__(self) -> "StopSignals":
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in (signal.SIGINT,) if self._together else (signal.SIGTERM, signal.SIGINT):
             self._previous[number] = signal.signal(number, self._receive)
         return self
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
-        self.received = signal.Signals(number).name
+        if self._together:
+            os.kill(os.getpid(), signal.SIGTERM)  # which JAX hears, as it does not hear Ctrl-C
+        else:
+            self.received = signal.Signals(number).name
         self.__exit__()
+
+    def asked(self) -> bool:
+        """Whether to stop now; to be asked once before each call."""
+        if self._together and hosts.stop_asked(self._calls):
+            self.received = signal.SIGTERM.name
+        self._calls += 1
+        return self.received is not None
 
     def __exit__(self, *exception: object) -> None:
         for number, handler in self._previous.items():
@@ -73,53 +88,29 @@ def train(config: ConfigDict, workdir: Path) -> Outcome:
     """
     experiment = build(config)
     devices = select_devices(config)
-    with held(workdir):
-        claim(workdir, effective(config))
-        return _train(experiment, devices, workdir)
-
-
-def _train(experiment: Experiment, devices: list[jax.Device], workdir: Path) -> Outcome:
-    config = experiment.config
-    checkpoints = Checkpoints(
-        workdir, keep_latest=config.keep_latest, keep_best=config.keep_best, best_metric=experiment.best_metric
-    )
-    with StopSignals() as stop, closing(checkpoints):
-        restored = checkpoints.restore(jax.eval_shape(lambda: initial_state(experiment)))
-        step = restored.step if restored else 0
-        state = replicate(from_host(restored.state) if restored else initial_state(experiment), devices)
-        with closing(Writer(workdir, step, config.num_steps)) as writer:
-            writer.say(_greeting(experiment, len(devices), workdir, restored.step if restored else None))
-            if restored and (changed := _changed_versions(restored.meta["versions"])):
-                writer.say(f"bits may differ from an uninterrupted run, since versions changed: {changed}")
-            loop = Loop(experiment, devices, workdir, checkpoints, writer, stop)
-            return loop.run(state, step)
+    with StopSignals() as stop, ExitStack() as opened:
+        record = hosts.on_first("the start", lambda: opened.enter_context(recorded(experiment, workdir, len(devices))))
+        state, step = to_host(initial_state(experiment)), 0
+        if record and record.restored:
+            state, step = record.restored.state, record.restored.step
+        state, step = hosts.from_first(state), int(hosts.from_first(np.int32(step)))
+        return Loop(experiment, devices, record, stop).run(replicate(from_host(state), devices), step)
 
 
 class Loop:
     """What the loop needs at every turn."""
 
-    def __init__(
-        self,
-        experiment: Experiment,
-        devices: list[jax.Device],
-        workdir: Path,
-        checkpoints: Checkpoints,
-        writer: Writer,
-        stop: StopSignals,
-    ):
-        self._experiment, self._config = experiment, experiment.config
-        self._workdir, self._checkpoints, self._writer, self._stop = workdir, checkpoints, writer, stop
+    def __init__(self, experiment: Experiment, devices: list[jax.Device], record: Record | None, stop: StopSignals):
+        """`record` is None in processes that write nothing."""
+        self._config, self._record, self._stop = experiment.config, record, stop
         self._feed = feed(experiment.source, self._config.batch_size, devices)
         self._compiled = functools.cache(functools.partial(fused_step, experiment, devices))
-        self._sampler = Sampler(experiment)
-        self._saved: int | None = None
 
     def run(self, state: TrainState, step: int) -> Outcome:
         """Trains from `step` to the end, or to a signal; in either case the last step is saved."""
         config, chunk, replicas = self._config, None, None
         chunks = self._feed(step)
-        self._saved = step  # what was restored need not be saved again, nor the untrained state
-        while step < config.num_steps and not self._stop.received:
+        while step < config.num_steps and not self._stop.asked():
             end = next_stop(step, config)
             state, scalars = self._compiled(end - step)(state, chunks(end - step))
             if chunk:
@@ -128,90 +119,47 @@ class Loop:
             if _due(step, config.eval_every, config.num_steps) or _due(step, config.save_every, config.num_steps):
                 replicas = self._milestone(chunk, state)
                 chunk = None
-        if step < config.num_steps:
-            if chunk:
-                self._log(chunk)
-            if step != self._saved:
-                self._save(step, state, None)
-            return Outcome(step, None, self._stop.received)
-        return Outcome(step, self._conclude(step, state, replicas), None)
+        if chunk:
+            self._log(chunk)
+        check_finite_params(step, state)
+        return self._on_first(f"the end, step {step}", lambda record: self._end(record, step, state, replicas)) or (
+            Outcome(step, None, self._stop.received)
+        )
+
+    def _end(self, record: Record, step: int, state: TrainState, replicas: list[evaluate.Scores] | None) -> Outcome:
+        record.save(step, state)
+        finished = step == self._config.num_steps
+        table = record.conclude(step, state, replicas) if finished else None
+        record.wait()
+        return Outcome(step, table, None if finished else self._stop.received)
 
     def _milestone(self, chunk: Chunk, state: TrainState) -> list[evaluate.Scores] | None:
         """Measures and saves where they are due, after checks that there is something sound to save."""
-        losses = self._losses(chunk)
+        config, losses = self._config, self._losses(chunk)
         check_finite_params(chunk.end, state)
-        config, replicas, scores = self._config, None, {}
-        if _due(chunk.end, config.eval_every, config.num_steps):
-            replicas = self._measure(chunk.end, state)
-            scores = evaluate.as_row(replicas)
-        if scores or chunk.end % config.log_every == 0:
-            self._writer.write(chunk.end, losses, scores)
-        if _due(chunk.end, config.save_every, config.num_steps):
-            self._save(chunk.end, state, scores or None)
-        return replicas
+        due = {
+            "measured": _due(chunk.end, config.eval_every, config.num_steps),
+            "saved": _due(chunk.end, config.save_every, config.num_steps),
+        }
+        return self._on_first(f"step {chunk.end}", lambda record: record.milestone(chunk.end, state, losses, **due))
+
+    def _on_first(self, what: str, work: Callable[[Record], Result]) -> Result | None:
+        """Has the process that writes do something with its record, and the others wait."""
+        record = self._record
+        return hosts.on_first(what, lambda: work(record) if record else None)
 
     def _log(self, chunk: Chunk) -> None:
         losses = self._losses(chunk)
-        if chunk.end % self._config.log_every == 0:
-            self._writer.write(chunk.end, losses, {})
+        if self._record:
+            self._record.log(chunk.end, losses)
 
     def _losses(self, chunk: Chunk) -> dict[str, float]:
         """The means over the chunk and the replicas of all scalars, once they are known to be finite."""
         scalars = {name: np.asarray(values) for name, values in chunk.scalars.items()}
         check_finite_losses(chunk.start, scalars)
-        self._writer.advance(chunk.end)
+        if self._record:
+            self._record.advance(chunk.end)
         return {name: float(values.mean()) for name, values in scalars.items()}
-
-    def _save(self, step: int, state: TrainState, scores: Mapping[str, float] | None) -> None:
-        check_finite_params(step, state)
-        self._writer.sync()  # no checkpoint outlives the rows before it
-        self._checkpoints.save(step, state, effective(self._config), scores)
-        self._saved = step
-
-    def _measure(self, step: int, state: TrainState) -> list[evaluate.Scores]:
-        measured = [
-            evaluate.measure(self._experiment, self._sampler, self._sampler.trained(state, replica))
-            for replica in range(self._config.num_seeds)
-        ]
-        self._draw(step, measured[0][1])
-        return [scores for scores, _ in measured]
-
-    def _draw(self, step: int, samples: np.ndarray) -> None:
-        """The picture of the first replica's samples; points of the plane are kept, for the film at the end."""
-        shape = self._experiment.source.shape
-        if not report.drawable(shape):
-            return
-        if shape == (2,):
-            with replacing(self._workdir / "samples" / f"{step:08d}.npy") as file:
-                np.save(file, samples)
-        real = self._sampler.real(report.REAL_SHOWN, evaluate.REAL_SEED)
-        title = f"{self._config.objective} on {self._config.data}, step {step:,}"
-        figure = report.draw_samples(samples, real, title)
-        report.save(figure, self._workdir / "pictures" / f"samples_{step:08d}.png")
-        self._writer.picture("samples", report.pixels(figure), step)
-
-    def _conclude(self, step: int, state: TrainState, replicas: list[evaluate.Scores] | None) -> str:
-        """The table and the last pictures."""
-        params = [self._sampler.trained(state, replica) for replica in range(self._config.num_seeds)]
-        scores = [
-            measured | evaluate.invert(self._experiment, self._sampler, own)
-            for measured, own in zip(replicas or self._measure(step, state), params, strict=True)
-        ]
-        shape, pictures = self._experiment.source.shape, self._workdir / "pictures"
-        real = self._sampler.real(report.REAL_SHOWN, evaluate.REAL_SEED)
-        if shape == (2,):
-            film = report.draw_film(report.load_frames(self._workdir / "samples"), real)
-            report.save(film, pictures / "samples_over_time.png")
-        if self._experiment.objective.encode and report.drawable(shape):
-            z = self._sampler.encode(params[0], real)
-            pairs = report.draw_pairs(real, self._sampler.decode(params[0], z, evaluate.MODEL_SEED))
-            report.save(pairs, pictures / "reconstructions.png")
-        ceiling = evaluate.measure_real(self._experiment, self._sampler)
-        report.save(report.draw_curves(read_rows(self._workdir), ceiling), pictures / "curves.png")
-        row = f"{self._config.objective}, step {step:,}"
-        table = evaluate.table(self._experiment, {row: scores}, ceiling)
-        evaluate.save_results(self._workdir / "results", step, scores, ceiling, table)
-        return table
 
 
 def feed(source: Source, batch_size: int, devices: list[jax.Device]) -> Callable[[int], Callable[[int], Any]]:
@@ -222,7 +170,7 @@ def feed(source: Source, batch_size: int, devices: list[jax.Device]) -> Callable
     stream = source.stream
 
     def from_step(first: int) -> Callable[[int], Any]:
-        batches, steps = stream.batches(first, batch_size), itertools.count(first)
+        batches, steps = stream.batches(first, batch_size // jax.process_count()), itertools.count(first)
 
         def chunk(num_steps: int) -> Any:
             start = [next(steps) for _ in range(num_steps)][0]
@@ -280,18 +228,3 @@ def check_finite_params(step: int, state: TrainState) -> None:
 
 def _diverged(what: str) -> str:
     return f"{what}; stopped, and nothing was saved since the last good checkpoint. A lower learning rate may help"
-
-
-def _greeting(experiment: Experiment, num_devices: int, workdir: Path, resumed: int | None) -> str:
-    config = experiment.config
-    begin = f"resuming at step {resumed:,}" if resumed is not None else "starting"
-    replicas = f", {config.num_seeds} seeds at once" if config.num_seeds > 1 else ""
-    where = f"{num_devices} {jax.default_backend()} device{'s' if num_devices > 1 else ''}"
-    return (
-        f"{config.objective} on {config.data}: {begin}, to step {config.num_steps:,}{replicas}, on {where}; {workdir}"
-    )
-
-
-def _changed_versions(stored: Mapping[str, str]) -> str:
-    now = versions()
-    return ", ".join(f"{n} {stored.get(n)} → {now[n]}" for n in now if stored.get(n) != now[n])

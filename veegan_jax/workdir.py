@@ -16,6 +16,8 @@ from veegan_jax.errors import UserError
 
 _log = logging.getLogger("veegan_jax")
 CONFIG, LOCK = "config.json", ".lock"
+# Fields that say where a run is computed, and not what.
+WHERE = ("devices", "parallel", "deterministic")
 # Why files cannot be written, in the words of the operating system, which the libraries below wrap in their own.
 _REASONS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.ENOENT, errno.EIO)
 
@@ -72,7 +74,8 @@ def _locked(file: IO[bytes]) -> bool:
 def claim(workdir: Path, config: Mapping[str, Any]) -> None:
     """Makes the folder, or checks that it holds a run of the same config, and writes `config.json` there.
 
-    One difference is allowed: more steps, where no schedule depends on their number. So a finished run is trained on.
+    Two differences are allowed: more steps, where no schedule depends on their number, so that a finished run can go
+    on; and other devices, of which the run speaks when it goes on.
 
     Raises:
         UserError: if the folder cannot be written, or holds a run of another config; the fields are listed.
@@ -85,7 +88,9 @@ def claim(workdir: Path, config: Mapping[str, Any]) -> None:
         raise _unwritable(workdir, error) from error
     if (workdir / CONFIG).exists():
         stored = stored_config(workdir)
-        comparable = {**stored, "num_steps": config["num_steps"]} if _extends(config, stored) else stored
+        comparable = {**stored, **{name: config[name] for name in WHERE}}
+        if _extends(config, stored):
+            comparable["num_steps"] = config["num_steps"]
         if differing := differences(config, comparable):
             raise UserError(
                 f"--workdir {workdir} holds another run, which differs in {len(differing)} fields; name another "
