@@ -205,6 +205,8 @@ def supervised(work: Callable[[Tell], int], given: Together) -> int:
     child = os.fork()
     if child == 0:
         os.setpgid(0, 0)  # the terminal's signals come through the parent
+        os.close(pulse)
+        os.close(noise)
         _work(work, beat, sink)
     os.close(beat)
     os.close(sink)
@@ -242,7 +244,7 @@ def _listen(child: int, pulse: int, noise: int) -> Heard:
             else:
                 printed = (printed + data)[-(2**16) :]
         # In turns, not by a clock: a parent that was stopped together with its child has not heard it either.
-        silent = 0 if pulse in ready else silent + 1
+        silent = 0 if pulse in ready else silent + (not ready)
         if silent > HUNG:
             os.kill(child, signal.SIGKILL)
     facts: dict[str, Any] = {}
