@@ -4,8 +4,9 @@
                                             what they make of TPU v5e slices and of eight H100s; pip install -e '.[tpu]'
                                             first. It compiles ahead of time for a TPU that need not be there.
     python -m benchmarks.scaling measure    the step on 1, 2, 4 and 8 simulated devices of this machine's CPU
+    python -m benchmarks.scaling shards     what logical shards (config.logical_shards) cost on this machine's CPU
 
-Both print Markdown. Data are noise of each set's shape and type, as no time or size depends on what is in it.
+All print Markdown. Data are noise of each set's shape and type, as no time or size depends on what is in it.
 """
 
 import argparse
@@ -35,6 +36,7 @@ from configs import celeba, cifar10, grid_paper, ring, stacked_digits, stacked_m
 from veegan_jax.build import build, fused_step, initial_state, select_devices
 from veegan_jax.data.idx import FILES
 from veegan_jax.parallel import replicate
+from veegan_jax.runtime import THREADS
 
 # The share of its peak that a chip's matrix units are taken to reach.
 UTILISATION = 0.5
@@ -275,18 +277,28 @@ def table(rows: Sequence[Sequence[str]], *headers: str) -> None:
     print(flush=True)
 
 
-def serve(name: str, devices: int, batch: int) -> None:
-    """Compiles a config's step for so many simulated devices, and for every line that it reads times one call.
+class Point(NamedTuple):
+    """Where a step is timed.
 
-    Args:
-        name: of the config.
+    Attributes:
         devices: how many.
         batch: of all devices together.
+        shards: logical ones; 0 for plain data parallelism.
+        threads: of XLA's pool; 0 for as many as there are cores or devices.
     """
-    jax.config.update("jax_num_cpu_devices", devices)
+
+    devices: int
+    batch: int
+    shards: int = 0
+    threads: int = 0
+
+
+def serve(name: str, point: Point) -> None:
+    """Compiles a config's step for a point, and for every line that it reads times one call."""
+    jax.config.update("jax_num_cpu_devices", point.devices)
     with tempfile.TemporaryDirectory() as folder:
         config = experiments(Path(folder))[name]
-        config.batch_size = batch
+        config.batch_size, config.logical_shards = point.batch, point.shards
         experiment = build(config)
     chosen, steps = select_devices(config), MEASURED[name]
     call = fused_step(experiment, chosen, steps)
@@ -299,11 +311,14 @@ def serve(name: str, devices: int, batch: int) -> None:
 
 
 class Worker:
-    """A process of its own that serves one number of devices and one batch: both are fixed before JAX starts."""
+    """A process of its own that serves one point: devices and threads are fixed before JAX starts."""
 
-    def __init__(self, name: str, devices: int, batch: int):
-        command = [sys.executable, "-m", "benchmarks.scaling", "serve", name, str(devices), str(batch)]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    def __init__(self, name: str, point: Point):
+        command = [sys.executable, "-m", "benchmarks.scaling", "serve", name, *map(str, point)]
+        environment = {**os.environ, **({"NPROC": str(point.threads)} if point.threads else {})}
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+        )
         self._read()
 
     def _read(self) -> float:
@@ -330,13 +345,27 @@ def measure(names: Sequence[str], rounds: int) -> None:
     for name in names or MEASURED:
         whole = batches[name]
         weak = {n: whole * n // max(DEVICES) for n in DEVICES}
-        points = {*weak.items(), *((1, batch) for batch in weak.values()), *((n, whole) for n in DEVICES)}
-        seconds = timed(name, sorted(points), rounds)
+        pairs = {*weak.items(), *((1, batch) for batch in weak.values()), *((n, whole) for n in DEVICES)}
+        seconds = timed(name, [Point(*pair) for pair in sorted(pairs)], rounds)
         for kind, chosen in (("weak", weak), ("strong", dict.fromkeys(DEVICES, whole))):
-            cells = [cell(seconds[n, batch], seconds[1, batch]) for n, batch in chosen.items()]
+            cells = [cell(seconds[Point(n, batch)], seconds[Point(1, batch)]) for n, batch in chosen.items()]
             rows.append([f"{name}, {kind}: {chosen[1]} {'a device' if kind == 'weak' else 'in all'}", *cells])
             print(rows[-1], file=sys.stderr, flush=True)
     table(rows, "ms a step (ratio)", *(f"{n} device{'s' * (n > 1)}" for n in DEVICES))
+
+
+def shards(names: Sequence[str], rounds: int) -> None:
+    """Times what logical shards cost on one device, and what the thread pool that they want does."""
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        batches = {name: config.batch_size for name, config in experiments(Path(folder)).items()}
+    for name in names or MEASURED:
+        plain = Point(1, batches[name])
+        points = {"plain": plain, "its threads": plain._replace(threads=THREADS)}
+        points |= {f"{n} shards": plain._replace(threads=THREADS, shards=n) for n in (4, 8)}
+        seconds = timed(name, list(points.values()), rounds)
+        rows.append([name, *(cell(seconds[point], seconds[plain]) for point in points.values())])
+    table(rows, "ms a step (ratio)", "plain", f"plain, {THREADS} threads", "4 shards", "8 shards")
 
 
 def cell(seconds: Sequence[float], alone: Sequence[float]) -> str:
@@ -345,14 +374,14 @@ def cell(seconds: Sequence[float], alone: Sequence[float]) -> str:
     return f"{statistics.median(seconds) * 1e3:.3g} ({ratio:.2f})"
 
 
-def timed(name: str, points: Sequence[tuple[int, int]], rounds: int) -> dict[tuple[int, int], list[float]]:
-    """The seconds of a step at each number of devices and global batch, round by round."""
+def timed(name: str, points: Sequence[Point], rounds: int) -> dict[Point, list[float]]:
+    """The seconds of a step at each point, round by round."""
     with ExitStack() as stack:
         workers = {}
         for point in points:
-            workers[point] = Worker(name, *point)
+            workers[point] = Worker(name, point)
             stack.callback(workers[point].close)
-            print(f"compiled {name} on {point[0]} for {point[1]}", file=sys.stderr, flush=True)
+            print(f"compiled {name}, {point}", file=sys.stderr, flush=True)
         measured = [{point: worker.seconds() for point, worker in workers.items()} for _ in range(rounds)]
     return {point: [one[point] for one in measured] for point in points}
 
@@ -362,20 +391,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("paper").add_argument("names", nargs="*", help="configs; all when left out")
-    measured = commands.add_parser("measure")
-    measured.add_argument("names", nargs="*", help=f"of {', '.join(MEASURED)}; all when left out")
-    measured.add_argument("--rounds", type=int, default=7)
+    for command in ("measure", "shards"):
+        measured = commands.add_parser(command)
+        measured.add_argument("names", nargs="*", help=f"of {', '.join(MEASURED)}; all when left out")
+        measured.add_argument("--rounds", type=int, default=7)
     server = commands.add_parser("serve", help="what measure runs in its processes")
-    for argument, kind in (("name", str), ("devices", int), ("batch", int)):
-        server.add_argument(argument, type=kind)
+    server.add_argument("name")
+    for argument in Point._fields:
+        server.add_argument(argument, type=int)
     flags = parser.parse_args()
     match flags.command:
         case "paper":
             paper(flags.names)
         case "measure":
             measure(flags.names, flags.rounds)
+        case "shards":
+            shards(flags.names, flags.rounds)
         case _:
-            serve(flags.name, flags.devices, flags.batch)
+            serve(flags.name, Point(*(getattr(flags, field) for field in Point._fields)))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import pytest
 from jax.sharding import Mesh, PartitionSpec
 
 from benchmarks import scaling
-from benchmarks.scaling import Count, Slice, Worker, cell, expected, nbytes, reductions, times
+from benchmarks.scaling import Count, Point, Slice, Worker, cell, expected, nbytes, reductions, times
 from configs import grid_paper, ring
 from tests.helpers import ROOT
 from veegan_jax.build import build, fused_step, initial_state
@@ -101,7 +101,7 @@ def test_noise_builds_every_config(name, tmp_path):
 
 def test_a_worker_times_its_step(monkeypatch):
     monkeypatch.chdir(ROOT)
-    worker = Worker("ring", 2, 8)
+    worker = Worker("ring", Point(2, 8))
     try:
         assert 0 < worker.seconds() < 10
     finally:

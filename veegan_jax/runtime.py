@@ -15,7 +15,7 @@ import jax
 PACKAGES = ("veegan_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 # Of XLA's pool on a CPU, which otherwise has one for each core or simulated device: how a product is split among them
 # changes its last bits.
-THREADS = 8
+THREADS = 4
 # The first also keeps XLA from measuring which of its kernels is the fastest, which the second says once more of
 # libraries'.
 DETERMINISTIC = "--xla_gpu_deterministic_ops=true --xla_gpu_autotune_level=0"
