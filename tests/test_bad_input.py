@@ -184,7 +184,7 @@ TABLES = {
     "flags": {
         "unknown": Bad("--wrkdir is no flag; did you mean 'workdir'?", ("--wrkdir=x",)),
         "stray argument": Bad("'ring' is no flag; flags look like --config=configs/ring.py", ("ring",)),
-        "mode": Bad("--mode is 'fly'; valid: evaluate, missing, reconstruct, sample, train", ("--mode=fly",)),
+        "mode": Bad("--mode is 'fly'; valid: evaluate, fingerprint, missing", ("--mode=fly",)),
         "number": Bad("--num is 'x'; it must be a positive integer", ("--num=x",)),
         "number of none": Bad("--num is '0'; it must be a positive integer", ("--num=0",)),
         "negative seed": Bad("--sample_seed is '-1'; it must be an integer in", ("--sample_seed=-1",)),
@@ -200,6 +200,21 @@ TABLES = {
             ("--config.seed=3", f"--config={RING}"),
             config=False,
         ),
+        "half a cluster": Bad("needs --num_processes (how many), --process_id (which, from 0)", ("--coordinator=a:1",)),
+        "coordinator": Bad(
+            "--coordinator is 'here'; it must be HOST:PORT of process 0",
+            ("--coordinator=here", "--num_processes=2", "--process_id=0"),
+        ),
+        "process": Bad(
+            "--process_id is 2; of 2 processes it must be 0 to 1",
+            ("--coordinator=a:1", "--num_processes=2", "--process_id=2"),
+        ),
+        "no process": Bad("--num_processes is 'two'; it must be an integer", ("--num_processes=two",)),
+        "several to evaluate": Bad(
+            "--mode evaluate is the work of one process; several only train",
+            ("--coordinator=a:1", "--num_processes=2", "--process_id=0", "--mode=evaluate"),
+        ),
+        "no cluster": Bad("--distributed: JAX finds no cluster here", ("--distributed",), own_process=True),
         "row": Bad("--row is 'gan'; this config compares nothing", ("--row=gan",)),
         "row of a comparison": Bad(
             "--row is 'gna'; did you mean 'gan'? valid: aae,",
@@ -238,6 +253,14 @@ TABLES = {
             ("--config.data=stacked_digits", "--config.model=dcgan", "--config.dcgan.kernel_size=0"),
         ),
         "metric": field("best_metric=fid", "config.best_metric is 'fid'; valid: high_quality"),
+        "negative shards": field("logical_shards=-1", "config.logical_shards is -1; it must be at least 0"),
+        "shards and devices": field(
+            "logical_shards=6", "config.logical_shards is 6, over 4 devices; it must divide by"
+        ),
+        "shards of a batch": field(
+            "logical_shards=512", "config.batch_size is 256; it must divide by config.logical_sh"
+        ),
+        "determinism": field("deterministic=perhaps", "config.deterministic is 'perhaps'; it must be true or false"),
         "packing": field("packing=7", "config.batch_size is 256; it must divide by config.packing, 7"),
         "comparison": field("compare={'a': 3}", "config.compare.a is 3; it must be fields, as {'objective': 'gan'}"),
         "row of a comparison": field(
@@ -687,6 +710,13 @@ TABLES = {
             "JAX_PLATFORMS is 'rocm' and JAX_NUM_CPU_DEVICES is '4': set them right, or unset them",
             environment={"JAX_PLATFORMS": "rocm"},
             own_process=True,
+        ),
+        "number of processes": Bad(
+            "JAX_NUM_PROCESSES is 'many'; it must be a number", environment={"JAX_NUM_PROCESSES": "many"}
+        ),
+        "no coordinator": Bad(
+            "a run of several processes needs --coordinator (HOST:PORT of process 0) too, or --distributed",
+            environment={"JAX_NUM_PROCESSES": "2", "JAX_PROCESS_ID": "0"},
         ),
         "number of devices": Bad(
             'Invalid value "many" for JAX flag jax_num_cpu_devices',

@@ -133,7 +133,7 @@ def select_devices(config: ConfigDict) -> list[jax.Device]:
     if count > len(available):
         raise UserError(f"config.devices is {count}; this machine has {len(available)} ({available[0].platform})")
     if count < len(available) and jax.process_count() > 1:
-        raise UserError(f"config.devices is {count}; several processes use all their devices, here {len(available)}: 0")
+        raise UserError(f"config.devices is {count}; it must be 0 for several processes, which use all their devices")
     shards = config.logical_shards or count
     if shards % count:
         raise UserError(
