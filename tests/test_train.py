@@ -1,6 +1,7 @@
 """The loop: where calls end, what is checked, and that every combination resumes to the same bits."""
 
 import dataclasses
+import re
 
 import jax
 import jax.numpy as jnp
@@ -40,6 +41,22 @@ def test_training_on_four_devices_with_replicas(tmp_path, parallel):
     assert "±" in train(config, tmp_path).table
     # Another process with fewer devices can read and measure it.
     assert train(config, tmp_path).step == 8
+
+
+def test_shards_go_on_on_other_devices_to_the_same_bits(tmp_path, capsys):
+    short, full = tiny(logical_shards=4, num_steps=4), tiny(logical_shards=4, devices=2, parallel="shard_map")
+    train(short, tmp_path / "moved")
+    assert train(full, tmp_path / "moved").step == 8
+    assert "bits may differ" not in capsys.readouterr().err
+    train(tiny(logical_shards=4, devices=4), tmp_path / "whole")
+    assert last_digests(tmp_path / "moved", full) == last_digests(tmp_path / "whole", full)
+
+
+def test_whoever_goes_on_with_other_bits_is_told(tmp_path, capsys, monkeypatch):
+    train(tiny(num_steps=4), tmp_path)
+    monkeypatch.setenv("NPROC", "3")
+    train(tiny(devices=2), tmp_path)
+    assert re.search(r"bits may differ from an .* run: shards 1 → 2, threads \d+ → 3\n", capsys.readouterr().err)
 
 
 def test_next_stop_is_at_the_next_multiple_of_anything():

@@ -152,8 +152,14 @@ def _flattened(traced: ClosedJaxpr, shards: Shards) -> ClosedJaxpr:
 
 def _turn_by_turn(eqn: JaxprEqn, given: Sequence[Any], run: Callable[..., list[Any]]) -> list[Any]:
     """The results of a scan, without a loop."""
-    p = eqn.params
-    first, end = p["num_consts"], p["num_consts"] + p["num_carry"]
+    p, inner = eqn.params, eqn.params["jaxpr"].jaxpr
+    # What is stacked has an axis more than a turn has; how else JAX tells it from the carry differs between versions.
+    num_xs, num_ys = (
+        sum(len(outer.aval.shape) > len(v.aval.shape) for outer, v in zip(*sides, strict=True))
+        for sides in ((eqn.invars, inner.invars), (eqn.outvars, inner.outvars))
+    )
+    num_carry = len(eqn.outvars) - num_ys
+    first, end = len(given) - num_xs - num_carry, len(given) - num_xs
     consts, carry, xs = given[:first], given[first:end], given[end:]
     made = []
     for turn in range(p["length"])[:: -1 if p["reverse"] else 1]:
