@@ -229,10 +229,14 @@ def test_two_processes_lose_one_and_start_again_to_the_bits_of_one(tmp_path):
     assert re.search(r"\[1\] error: process 1 on \S+ was ended by SIGKILL; start all processes again", out), out
     assert "Traceback" not in out
 
+    newest = max((path for path in (together / "checkpoints").iterdir()), key=lambda path: int(path.name))
+    for file in (newest / "state").rglob("d/*"):
+        file.write_bytes(b"damaged as well")
     with started(together) as process:
         out = process.communicate(timeout=300)[0]
     assert process.returncode == 0, out
-    assert re.search(r"resuming at step [46]0, to step 120, on 4 cpu devices of 2 processes", out)
+    assert re.search(rf"\[0\] warning: {newest} is damaged: .*; step {int(newest.name) - 20} is used instead", out), out
+    assert re.search(rf"resuming at step {int(newest.name) - 20}, to step 120, on 4 cpu devices of 2 processes", out)
     assert out.count("veegan, step 120") == 1
     assert "[1]" not in out
 

@@ -120,7 +120,7 @@ def _show_warnings() -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("warning: %(message)s"))
     logger = logging.getLogger("veegan_jax")
-    logger.addHandler(handler)
+    logger.handlers = [handler]  # the only one, also where a child has another stderr than its parent
     logger.setLevel(logging.WARNING)
     logger.propagate = False
     sys.unraisablehook = _unraisable
@@ -277,6 +277,7 @@ def _mendable(error: Exception) -> str:
 def _reported(work: Callable[[], int]) -> int:
     """The exit code of some work; an error that the user can mend becomes one message and `EXIT_ERROR`."""
     debug = "--debug" in sys.argv
+    _show_warnings()
     try:
         return work()
     except (UserError, OSError, MemoryError, jax.errors.JaxRuntimeError) as error:
@@ -296,7 +297,6 @@ def _reported(work: Callable[[], int]) -> int:
 
 def run() -> None:
     """Entry point."""
-    _show_warnings()
     sys.exit(_reported(lambda: app.run(main, flags_parser=_parse_flags)))
 
 
