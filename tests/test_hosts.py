@@ -32,7 +32,7 @@ def test_flags_and_environment_say_who_joins(monkeypatch):
     assert together(False, None, None, None) is None
     assert together(True, None, None, None) == Together(None, None, None)
     assert together(False, COORDINATOR, 3, 2) == Together(COORDINATOR, 3, 2)
-    assert together(False, COORDINATOR, 1, 0) is None  # alone
+    assert together(False, COORDINATOR, 1, 0) is together(False, None, 1, None) is None  # alone
     monkeypatch.setenv("JAX_COORDINATOR_ADDRESS", COORDINATOR)
     monkeypatch.setenv("JAX_NUM_PROCESSES", "4")
     monkeypatch.setenv("JAX_PROCESS_ID", "0")

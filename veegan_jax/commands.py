@@ -12,7 +12,7 @@ from tabulate import tabulate
 from veegan_jax import evaluate, report, runtime
 from veegan_jax.build import build
 from veegan_jax.compare import compare, train_row
-from veegan_jax.config import differences, effective, from_effective
+from veegan_jax.config import comparison, differences, effective, from_effective
 from veegan_jax.errors import UserError
 from veegan_jax.generate import Run, fingerprints, load_with
 from veegan_jax.metrics.missing import Made, Missing, missing
@@ -43,7 +43,8 @@ class Options(NamedTuple):
 def pin(options: Options) -> None:
     """Sets what a run wants of the environment, before JAX makes its devices."""
     config = _config(options)
-    runtime.pin(config.logical_shards, config.deterministic)
+    runs = [config, *comparison(config).values()]
+    runtime.pin(max(run.logical_shards for run in runs), any(run.deterministic for run in runs))
 
 
 def _config(options: Options) -> ConfigDict:

@@ -71,8 +71,10 @@ def together(
         _number("num_processes", num_processes),
         _number("process_id", process_id),
     )
+    if given.num_processes == 1:
+        return None
     if given == (None, None, None):
-        return Together(None, None, None) if distributed else None
+        return given if distributed else None
     named = {"coordinator": "HOST:PORT of process 0", "num_processes": "how many", "process_id": "which, from 0"}
     if missing := [f"--{name} ({meaning})" for name, meaning in named.items() if getattr(given, name) is None]:
         if distributed:
@@ -90,7 +92,7 @@ def together(
             f"--process_id is {given.process_id}; of {given.num_processes} processes it must be 0 to "
             f"{given.num_processes - 1}"
         )
-    return given if given.num_processes > 1 else None
+    return given
 
 
 def _number(name: str, given: int | None) -> int | None:
