@@ -73,7 +73,7 @@ def together(
     )
     if given.num_processes == 1:
         return None
-    if given == (None, None, None):
+    if all(value is None for value in given):
         return given if distributed else None
     named = {"coordinator": "HOST:PORT of process 0", "num_processes": "how many", "process_id": "which, from 0"}
     if missing := [f"--{name} ({meaning})" for name, meaning in named.items() if getattr(given, name) is None]:
