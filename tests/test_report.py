@@ -32,6 +32,15 @@ def test_film_takes_few_frames_of_many_with_the_first_and_the_last():
     assert (titles[0], titles[-1]) == ("step 100", "step 2,500")
 
 
+def test_a_damaged_frame_is_named_and_left_out(tmp_path, caplog):
+    for step in (10, 20, 30):
+        np.save(tmp_path / f"{step:08d}.npy", POINTS)
+    for step, content in ((20, (tmp_path / "00000020.npy").read_bytes()[:200]), (30, b"")):
+        (tmp_path / f"{step:08d}.npy").write_bytes(content)
+    assert list(report.load_frames(tmp_path)) == [10]
+    assert caplog.text.count("is damaged, and left out") == 2
+
+
 def test_curves_draw_measured_steps_and_the_ceiling():
     rows = [{"step": 1, "loss": 1.0}, {"step": 2, "kl": 0.5}, {"step": 4, "kl": 0.25}, {"step": 5, "kl": None}]
     (axis,) = report.draw_curves(rows, {"kl": 0.1}).axes

@@ -1,5 +1,6 @@
 """Pictures of a run, as PNG files."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from matplotlib.figure import Figure
 
 from veegan_jax.workdir import replacing
 
+_log = logging.getLogger("veegan_jax")
 GRID = 10  # images a side
 PAIRS = 8  # rows of reconstructions
 REAL_SHOWN = 2500  # real points that stand for the density
@@ -150,5 +152,11 @@ def _tiles(axis: Axes, images: np.ndarray, columns: int, title: str) -> None:
 
 
 def load_frames(folder: Path) -> dict[int, np.ndarray]:
-    """The samples stored by step, `{step: [N, …]}`, from `folder/{step}.npy`."""
-    return {int(path.stem): np.load(path, allow_pickle=False) for path in folder.glob("*.npy")}
+    """The samples stored by step, `{step: [N, …]}`, from `folder/{step}.npy`; a damaged file is named, and left out."""
+    frames = {}
+    for path in sorted(folder.glob("*.npy")):
+        try:
+            frames[int(path.stem)] = np.load(path, allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            _log.warning("%s is damaged, and left out: %s", path, error)
+    return frames
