@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 from ml_collections import ConfigDict
 
-from veegan_jax import evaluate
+from veegan_jax import evaluate, hosts
 from veegan_jax.build import Experiment, build, select_devices
 from veegan_jax.config import comparison, effective, read_json, suggestion
 from veegan_jax.errors import NonFiniteError, UserError
@@ -47,7 +48,7 @@ def train_row(config: ConfigDict, workdir: Path, name: str) -> Outcome:
     rows = comparison(config)
     if name not in rows:
         raise UserError(f"--row is {name!r}; {suggestion(name, rows) if rows else 'this config compares nothing'}")
-    if finished(workdir / name, rows[name]):
+    if hosts.from_first(np.bool_(finished(workdir / name, rows[name]) is not None)):
         return Outcome(config.num_steps, None, None)
     return _train(rows[name], workdir / name)
 
@@ -92,5 +93,6 @@ def _train(config: ConfigDict, folder: Path) -> Outcome:
     try:
         return train(config, folder)
     except NonFiniteError as error:
-        write_atomically(folder / DIVERGED, json.dumps({"diverged": str(error).partition(";")[0]}) + "\n")
+        if hosts.first():
+            write_atomically(folder / DIVERGED, json.dumps({"diverged": str(error).partition(";")[0]}) + "\n")
         return Outcome(config.num_steps, None, None)
