@@ -203,18 +203,20 @@ def supervised(work: Callable[[Tell], int], given: Together) -> int:
     Returns:
         The exit code of the work, or `EXIT_LOST`.
     """
-    (pulse, beat), (noise, sink) = os.pipe(), os.pipe()
+    (pulse, beat), (noise, sink), (ready, forwarding) = os.pipe(), os.pipe(), os.pipe()
     child = os.fork()
     if child == 0:
         os.setpgid(0, 0)  # the terminal's signals come through the parent
-        os.close(pulse)
-        os.close(noise)
+        for fd in (pulse, noise, forwarding):
+            os.close(fd)
+        os.read(ready, 1)  # until the parent forwards signals
         _work(work, beat, sink)
-    os.close(beat)
-    os.close(sink)
+    for fd in (beat, sink, ready):
+        os.close(fd)
     interrupts: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, functools.partial(_forward, child, interrupts))
+    os.close(forwarding)
     heard = _listen(child, pulse, noise)
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     code = code if heard.code is None else heard.code
