@@ -98,7 +98,7 @@ def supervised(body, *, hung=40, **options):
     """A process that supervises some work."""
     script = (
         "import os, signal, sys, time\nfrom veegan_jax import hosts\n"
-        f"hosts.HUNG = {hung}\ndef work(tell):\n{body}\n"
+        f"hosts.HUNG, hosts.READING = {hung}, 1\ndef work(tell):\n{body}\n"
         "sys.exit(hosts.supervised(work, hosts.Together('a:1', 2, 1)))\n"
     )
     return subprocess.Popen(
@@ -119,6 +119,8 @@ def supervised(body, *, hung=40, **options):
         ("  os.write(2, b'native noise\\n')\n  os.kill(os.getpid(), 9)", 76, "", "process 1 on .* ended by SIGKILL"),
         ("  tell({'hosts': {'0': 'alpha'}})\n  os.abort()", 76, "", "process 0 on alpha died or hangs, and process 1"),
         ("  os.kill(os.getpid(), signal.SIGSTOP)", 76, "", "gave no sign of life for 2 s, and was ended"),
+        ("  with hosts.reading():\n    time.sleep(60)", 76, "", "waited 1 s for a batch of its data"),
+        ("  with hosts.reading():\n    pass\n  time.sleep(2)\n  return 0", 0, "", ""),
         ("  hosts.SILENT = 0\n  return 1 / 0", 1, "", "ZeroDivisionError"),
     ],
 )  # fmt: skip
@@ -170,17 +172,17 @@ def status(pid):
 STEPS = 120
 SIZES = [
     f"--config.num_steps={STEPS}", "--config.save_every=20", "--config.eval_every=60", "--config.log_every=10",
-    "--config.logical_shards=4",
+    "--config.logical_shards=8",
 ]  # fmt: skip
 
 
 @contextlib.contextmanager
-def started(workdir, *arguments):
+def started(workdir, *arguments, devices=2):
     """The launch script, whose output is that of both processes, each line with its number."""
     config = str(ROOT / "configs" / "ring.py")
-    command = [ROOT / "launch" / "local.sh", "2", config, "--devices=2", *SMALL, *SIZES, f"--workdir={workdir}"]
+    command = [ROOT / "launch" / "local.sh", "2", config, f"--devices={devices}", *SMALL, *SIZES]
     process = subprocess.Popen(
-        [*command, *arguments],
+        [*command, f"--workdir={workdir}", *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -233,11 +235,11 @@ def test_two_processes_lose_one_and_start_again_to_the_bits_of_one(tmp_path):
     newest = max((path for path in (together / "checkpoints").iterdir()), key=lambda path: int(path.name))
     for file in (newest / "state").rglob("d/*"):
         file.write_bytes(b"damaged as well")
-    with started(together) as process:
+    with started(together, devices=4) as process:  # eight in all
         out = process.communicate(timeout=300)[0]
     assert process.returncode == 0, out
     assert re.search(rf"\[0\] warning: {newest} is damaged: .*; step {int(newest.name) - 20} is used instead", out), out
-    assert re.search(rf"resuming at step {int(newest.name) - 20}, to step 120, on 4 cpu devices of 2 processes", out)
+    assert re.search(rf"resuming at step {int(newest.name) - 20}, to step 120, on 8 cpu devices of 2 processes", out)
     assert out.count("veegan, step 120") == 1
     assert "[1]" not in out
 

@@ -17,7 +17,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import FrameType
 from typing import Any, NamedTuple, TypeVar
 
@@ -33,9 +33,11 @@ Tell = Callable[[Mapping[str, Any]], None]
 # The exit code of a process whose run another process has ended, or that was ended itself: all of them have to be
 # started again (sysexits.h's EX_PROTOCOL).
 EXIT_LOST = 76
+# That of a child which waits for its data, to its parent alone.
+_STUCK = 70
 # Seconds: until a process that sends JAX no sign of life is taken for dead; until a child from which its parent hears
-# nothing is ended; for all processes to join; for process 0 to measure and write.
-SILENT, HUNG, JOINING, WAITING = 20, 40, 300, 7 * 24 * 3600
+# nothing is ended; for a batch of data to be read; for all processes to join; for process 0 to measure and write.
+SILENT, HUNG, READING, JOINING, WAITING = 20, 40, 30, 300, 7 * 24 * 3600
 
 
 class Together(NamedTuple):
@@ -168,6 +170,17 @@ def on_first(what: str, work: Callable[[], Result]) -> Result | None:
     return result
 
 
+@contextlib.contextmanager
+def reading() -> Iterator[None]:
+    """Ends the process if what is within takes longer than `READING`: all others wait for it."""
+    limit = threading.Timer(READING, os._exit, [_STUCK])
+    limit.start()
+    try:
+        yield
+    finally:
+        limit.cancel()
+
+
 def stop_asked(call: int) -> bool:
     """Whether all processes have to stop, after as many calls, since one of them got SIGTERM (a preemption notice)."""
     return bool(multihost_utils.reached_preemption_sync_point(call))
@@ -222,7 +235,7 @@ def supervised(work: Callable[[Tell], int], given: Together) -> int:
     code = code if heard.code is None else heard.code
     if code == -signal.SIGKILL and len(interrupts) > 1:
         return 130
-    if 0 <= code != EXIT_LOST:
+    if code >= 0 and code not in (EXIT_LOST, _STUCK):
         return code
     print(f"error: {_obituary(given, code, heard)}", file=sys.stderr)
     return EXIT_LOST
@@ -263,6 +276,8 @@ def _obituary(given: Together, code: int, heard: Heard) -> str:
     here = f"process{number} on {platform.node()}"
     if heard.hung:
         what = f"{here} gave no sign of life for {HUNG} s, and was ended"
+    elif code == _STUCK:
+        what = f"{here} waited {READING} s for a batch of its data, and was ended"
     elif code not in (-signal.SIGABRT, EXIT_LOST):
         what = f"{here} was ended by {signal.Signals(-code).name}"
     elif not heard.hosts:

@@ -5,7 +5,7 @@ import itertools
 import os
 import signal
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple, TypeVar
@@ -171,11 +171,16 @@ def feed(source: Source, batch_size: int, devices: list[jax.Device]) -> Callable
 
     def from_step(first: int) -> Callable[[int], Any]:
         batches, steps = stream.batches(first, batch_size // jax.process_count()), itertools.count(first)
+        reading = hosts.reading if jax.process_count() > 1 else nullcontext
+
+        def batch() -> np.ndarray:
+            with reading():
+                return next(batches)
 
         def chunk(num_steps: int) -> Any:
             start = [next(steps) for _ in range(num_steps)][0]
             try:
-                return np.stack(list(itertools.islice(batches, num_steps))), np.int32(start)
+                return np.stack([batch() for _ in range(num_steps)]), np.int32(start)
             except ValueError as error:
                 raise UserError(f"the data stopped at step {start}: {error}") from error
 
