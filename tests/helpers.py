@@ -17,16 +17,9 @@ METHODS = [*sorted(OBJECTIVES), "unrolled"]
 # Every method × architecture × kind of data, points and images, that goes together; and every other source once, with
 # 'stream' for images that are not kept on the device.
 KINDS = ("ring", "stacked_digits")
-OTHERS = [("veegan", "mlp", d) for d in ["stream", *sorted(SOURCES)] if d not in KINDS]
 COMBINATIONS = [
     *((o, m, d) for o, m, d in itertools.product(METHODS, sorted(MODELS), KINDS) if m == "mlp" or d != "ring"),
-    *OTHERS,
-]
-# Each of them once, for what depends on one alone.
-EACH = [
-    *((o, "mlp", "ring") for o in METHODS),
-    *(("veegan", m, "stacked_digits") for m in sorted(MODELS)),
-    *OTHERS,
+    *(("veegan", "mlp", d) for d in ["stream", *sorted(SOURCES)] if d not in KINDS),
 ]
 
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.helpers import EACH, tiny
+from tests.helpers import COMBINATIONS, tiny
 from veegan_jax.build import build, initial_state
 from veegan_jax.checkpoint import Checkpoints
 from veegan_jax.config import effective
@@ -24,7 +24,7 @@ def last_digests(workdir, config):
         checkpoints.close()
 
 
-@pytest.mark.parametrize(("objective", "model", "data"), EACH)
+@pytest.mark.parametrize(("objective", "model", "data"), COMBINATIONS)
 def test_resumed_run_has_the_bits_of_an_uninterrupted_one(tmp_path, objective, model, data):
     short, full = (tiny(objective, model, data, num_steps=steps) for steps in (4, 8))
     assert train(short, tmp_path / "two").step == 4

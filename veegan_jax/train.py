@@ -90,9 +90,8 @@ def train(config: ConfigDict, workdir: Path) -> Outcome:
     devices = select_devices(config)
     with StopSignals() as stop, ExitStack() as opened:
         record = hosts.on_first("the start", lambda: opened.enter_context(recorded(experiment, workdir, len(devices))))
-        state, step = to_host(initial_state(experiment)), 0
-        if record and record.restored:
-            state, step = record.restored.state, record.restored.step
+        restored = record.restored if record else None
+        state, step = (restored.state, restored.step) if restored else (to_host(initial_state(experiment)), 0)
         state, step = hosts.from_first(state), int(hosts.from_first(np.int32(step)))
         return Loop(experiment, devices, record, stop).run(replicate(from_host(state), devices), step)
 
