@@ -15,6 +15,7 @@ usage() {
 
 [ $# -ge 2 ] || usage
 case $1 in '' | 0* | *[!0-9]*) usage ;; esac
+case $2 in -*) usage ;; esac
 number=$1
 command=("${PYTHON:-python}" -m veegan_jax.main --config "$2")
 shift 2

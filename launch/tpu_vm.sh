@@ -18,6 +18,9 @@ usage() {
 }
 
 [ $# -ge 4 ] || usage
+for argument in "${@:1:4}"; do
+  case $argument in -*) usage ;; esac
+done
 name=$1 zone=$2 type=$3
 program=(.venv/bin/python -m veegan_jax.main --distributed --config "$4" --workdir "runs/$1")
 shift 4

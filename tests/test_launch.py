@@ -68,6 +68,20 @@ def test_missing_arguments_print_the_usage(path):
     assert result.stdout == ""
 
 
+@pytest.mark.parametrize(
+    ("name", "before"), [("local.sh", ["2"]), ("slurm.sbatch", []), ("tpu_vm.sh", []), ("tpu_vm.sh", ["mine", "zone"])]
+)
+def test_a_flag_in_an_arguments_place_starts_nothing(name, before, tmp_path):
+    """What is meant as a dry run must not be a wet one."""
+    for command in ("python", "srun", "gcloud"):
+        executable(tmp_path / command, "#!/bin/sh\ntouch " + shlex.quote(str(tmp_path / "started")))
+    given = (*before, "--dry-run", "v6e-8", "configs/ring.py", "more")
+    result = script(name, *given, PATH=f"{tmp_path}{os.pathsep}{os.environ['PATH']}", PYTHON="python")
+    assert (result.returncode, result.stdout) == (2, "")
+    assert f"launch/{name} " in result.stderr
+    assert not (tmp_path / "started").exists()
+
+
 # Cloud TPU VMs
 
 
