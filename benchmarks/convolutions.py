@@ -10,8 +10,8 @@ import time
 
 import jax
 
-from veegan_jax.models import trilinear
-from veegan_jax.models.trilinear import Axis
+from veegan_jax.ops import conv_cpu as trilinear
+from veegan_jax.ops.conv_cpu import Axis
 
 # batch, size, channels in and out, window, stride
 LAYERS = [

@@ -14,8 +14,9 @@ import jax
 import jax.numpy as jnp
 
 from configs import grid_paper
-from veegan_jax.build import build, fused_step, initial_state, select_devices
-from veegan_jax.parallel import replicate
+from veegan_jax.config.build import build
+from veegan_jax.parallel.devices import replicate
+from veegan_jax.train.compile import fused_step, initial_state, select_devices
 
 STEPS = 200
 

@@ -21,11 +21,12 @@ from typing import Any
 
 import jax
 
-from veegan_jax.build import build, initial_state
-from veegan_jax.checkpoint import Checkpoints
-from veegan_jax.config import from_effective
-from veegan_jax.workdir import stored_config
-from veegan_jax.writers import read_rows
+from veegan_jax.config.build import build
+from veegan_jax.config.convert import from_effective
+from veegan_jax.storage.checkpoint import Checkpoints
+from veegan_jax.storage.folder import stored_config
+from veegan_jax.storage.logs import read_rows
+from veegan_jax.train.compile import initial_state
 
 ROOT = Path(__file__).resolve().parent.parent
 STEPS, SAVE_EVERY, LOG_EVERY = 2000, 100, 20

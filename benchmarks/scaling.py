@@ -33,10 +33,11 @@ from tabulate import tabulate
 
 from benchmarks.stacked_mnist_step import laxs_gradients
 from configs import celeba, cifar10, grid_paper, ring, stacked_digits, stacked_mnist
-from veegan_jax.build import build, fused_step, initial_state, select_devices
-from veegan_jax.data.idx import FILES
-from veegan_jax.parallel import replicate
-from veegan_jax.runtime import THREADS
+from veegan_jax.config.build import build
+from veegan_jax.data.readers.idx import FILES
+from veegan_jax.parallel.devices import replicate
+from veegan_jax.storage.versions import THREADS
+from veegan_jax.train.compile import fused_step, initial_state, select_devices
 
 # The share of its peak that a chip's matrix units are taken to reach.
 UTILISATION = 0.5

@@ -20,8 +20,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from veegan_jax.models import trilinear
 from veegan_jax.models.dcgan import dcgan
+from veegan_jax.ops import conv_cpu as trilinear
 
 BATCH, LATENTS, SHAPE, IMAGES = 64, 100, (28, 28, 3), 4096
 Run = Callable[[], None]

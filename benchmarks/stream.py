@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from veegan_jax.data.files import Form, open_images
-from veegan_jax.data.streams import batches
+from veegan_jax.data.readers.files import ImageSpec, open_images
+from veegan_jax.data.stream import batches
 
 BATCH, SECONDS = 128, 5.0
 
@@ -31,7 +31,7 @@ def main() -> None:
 
 def speed(path: str, size: int) -> float:
     """Images a second, after the first batch."""
-    stream = batches(open_images(path, Form(size, 3))[0], BATCH)
+    stream = batches(open_images(path, ImageSpec(size, 3))[0], BATCH)
     next(stream)
     start, taken = time.perf_counter(), 0
     while time.perf_counter() - start < SECONDS:

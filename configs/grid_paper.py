@@ -5,7 +5,7 @@
 
 from ml_collections import ConfigDict
 
-from veegan_jax.config import base_config
+from veegan_jax.config.fields import base_config
 
 
 def get_config() -> ConfigDict:

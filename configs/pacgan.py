@@ -7,7 +7,7 @@ python -m veegan_jax.main --config configs/pacgan.py:DATA     DATA as in configs
 from ml_collections import ConfigDict
 
 from configs import compare
-from veegan_jax.config import comparison
+from veegan_jax.config.convert import comparison
 
 
 def get_config(data: str = "stacked_digits") -> ConfigDict:

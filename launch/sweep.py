@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from veegan_jax import main as cli
-from veegan_jax.compare import finished
-from veegan_jax.config import comparison
+from veegan_jax.config.convert import comparison
 from veegan_jax.errors import UserError
+from veegan_jax.experiments.compare import finished
 
 MAIN = [sys.executable, "-m", "veegan_jax.main"]
 # What a job's element has in its environment, of SLURM and of Kubernetes: the number of its row.

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from veegan_jax.data.idx import FILES
+from veegan_jax.data.readers.idx import FILES
 
 
 def digits(num: int, seed: int = 0, size: int = 28) -> tuple[np.ndarray, np.ndarray]:

@@ -10,7 +10,8 @@ import os
 import sys
 from typing import Any
 
-from veegan_jax import main, prepare
+from veegan_jax import main
+from veegan_jax.cli import prepare
 
 PROGRAMS = {"main": main.run, "prepare": lambda: sys.exit(prepare.main())}
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from tests.data_files import tiny_options
-from veegan_jax.config import base_config
+from veegan_jax.config.fields import base_config
 from veegan_jax.data import SOURCES
 from veegan_jax.models import MODELS
 from veegan_jax.objectives import OBJECTIVES

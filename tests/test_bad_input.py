@@ -24,11 +24,12 @@ from PIL import Image
 from tests import data_files
 from tests.helpers import ROOT, tiny
 from tests.test_tfds import write_digits
-from veegan_jax.build import build, initial_state
-from veegan_jax.checkpoint import Checkpoints
-from veegan_jax.config import effective
-from veegan_jax.data.idx import FILES, MNIST
-from veegan_jax.workdir import LOCK
+from veegan_jax.config.build import build
+from veegan_jax.config.convert import effective
+from veegan_jax.data.readers.idx import FILES, MNIST
+from veegan_jax.storage.checkpoint import Checkpoints
+from veegan_jax.storage.folder import LOCK
+from veegan_jax.train.compile import initial_state
 
 
 class Bad(NamedTuple):

@@ -14,10 +14,11 @@ import numpy as np
 import pytest
 
 from tests.helpers import tiny
-from veegan_jax.build import build, initial_state
-from veegan_jax.checkpoint import Checkpoints, digests, from_host, to_host
-from veegan_jax.config import effective
+from veegan_jax.config.build import build
+from veegan_jax.config.convert import effective
 from veegan_jax.errors import UserError
+from veegan_jax.storage.checkpoint import Checkpoints, digests, from_host, to_host
+from veegan_jax.train.compile import initial_state
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from veegan_jax.data import SOURCES
-from veegan_jax.metrics import METRICS, images
-from veegan_jax.metrics.classifier import RECIPE, Recipe, classifier, scaled
+from veegan_jax.evaluation.classifier import RECIPE, Recipe, classifier, scaled
+from veegan_jax.metrics import METRICS
+from veegan_jax.metrics import features as images
 
 QUICK = Recipe(channels=(16, 32), features=32, dropout=0.2, shift=0, epochs=12, learning_rate=1e-2)
 ONE_STEP = QUICK._replace(epochs=0)

@@ -7,9 +7,9 @@ import pytest
 from ml_collections import ConfigDict
 
 from tests.helpers import tiny
-from veegan_jax import compare as module
-from veegan_jax.compare import compare
 from veegan_jax.errors import NonFiniteError, UserError
+from veegan_jax.experiments import compare as module
+from veegan_jax.experiments.compare import compare
 
 ROWS = {
     "gan": {"objective": "gan"},

@@ -5,9 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from veegan_jax.models import trilinear
-from veegan_jax.models.convolution import Conv, ConvTranspose, conv, conv_transpose, pyramid
-from veegan_jax.models.trilinear import CORRELATIONS, PATCHES, WINOGRAD, Axis
+from veegan_jax.models.convolution import Conv, ConvTranspose, pyramid
+from veegan_jax.ops import conv_cpu as trilinear
+from veegan_jax.ops.conv import conv, conv_transpose
+from veegan_jax.ops.conv_cpu import CORRELATIONS, PATCHES, WINOGRAD, Axis
 
 LAYOUT = ("NHWC", "HWIO", "NHWC")
 # Strides, kernel sizes and image sizes, odd and even, in no more cases than that takes.

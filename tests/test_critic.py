@@ -8,7 +8,7 @@ import pytest
 
 from tests.helpers import tiny
 from tests.test_objectives import one_batch
-from veegan_jax.build import build
+from veegan_jax.config.build import build
 from veegan_jax.errors import UserError
 from veegan_jax.models.network import Network, packed
 from veegan_jax.objectives.critic import make_critic

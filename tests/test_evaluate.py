@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 
 from tests.helpers import tiny
-from veegan_jax.build import build, initial_state
-from veegan_jax.evaluate import as_row, mean_and_error, measure, measure_real, table
-from veegan_jax.generate import Sampler
+from veegan_jax.config.build import build
+from veegan_jax.evaluation.scores import measure, measure_real
+from veegan_jax.evaluation.tables import as_row, mean_and_error, table
+from veegan_jax.inference.model import Sampler
+from veegan_jax.train.compile import initial_state
 
 
 def test_mean_and_standard_error_by_hand():

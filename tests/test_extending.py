@@ -6,18 +6,18 @@ import jax
 import pytest
 
 from tests.helpers import ROOT, tiny
-from veegan_jax import config
-from veegan_jax.build import build
-from veegan_jax.config import base_config
+from veegan_jax.config import fields
+from veegan_jax.config.build import build
+from veegan_jax.config.fields import base_config
 from veegan_jax.errors import UserError
+from veegan_jax.experiments.run import train
 from veegan_jax.metrics import METRICS
-from veegan_jax.train import train
 
 EXAMPLES = ROOT / "docs" / "examples"
 REGISTRY = {
-    "lsgan": config.REGISTRIES["objective"],
-    "moons": config.REGISTRIES["data"],
-    "fourier": config.REGISTRIES["model"],
+    "lsgan": fields.REGISTRIES["objective"],
+    "moons": fields.REGISTRIES["data"],
+    "fourier": fields.REGISTRIES["model"],
     "energy": METRICS,
 }
 
@@ -56,9 +56,9 @@ def test_training_improves_the_score(tmp_path):
     given.fourier.width = 32
     experiment = build(given)
     train(given, tmp_path)
-    from veegan_jax.build import initial_state
-    from veegan_jax.evaluate import measure
-    from veegan_jax.generate import Sampler, load
+    from veegan_jax.evaluation.scores import measure
+    from veegan_jax.inference.model import Sampler, load
+    from veegan_jax.train.compile import initial_state
 
     run = load(tmp_path)
     sampler = Sampler(experiment)

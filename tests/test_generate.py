@@ -5,7 +5,7 @@ import pytest
 
 import veegan_jax
 from tests.helpers import tiny
-from veegan_jax.train import train
+from veegan_jax.experiments.run import train
 
 
 @pytest.fixture(scope="module")

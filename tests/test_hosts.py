@@ -15,9 +15,11 @@ import pytest
 
 from tests.helpers import ROOT
 from tests.test_main import SMALL, assert_rows_are_whole, digests, environment
-from veegan_jax import hosts
+from veegan_jax.cli import supervise
+from veegan_jax.cli.supervise import Heard
 from veegan_jax.errors import UserError
-from veegan_jax.hosts import Heard, Together, together
+from veegan_jax.parallel import processes
+from veegan_jax.parallel.processes import Together, together
 
 COORDINATOR = "10.0.0.1:1234"
 
@@ -66,10 +68,10 @@ def test_a_variable_that_is_no_number_is_named(monkeypatch):
 
 
 def test_alone_nothing_is_waited_for():
-    assert hosts.first()
-    assert hosts.on_first("here", lambda: 3) == 3
+    assert processes.is_primary()
+    assert processes.run_on_primary("here", lambda: 3) == 3
     tree = {"a": np.float32(-0.0)}
-    assert hosts.from_first(tree) is tree
+    assert processes.broadcast(tree) is tree
 
 
 UNHEALTHY = (
@@ -89,7 +91,7 @@ NAMES = {"0": "alpha", "1": "beta", "3": "delta"}
     ],
 )
 def test_one_line_names_who_is_lost(code, heard, says):
-    line = hosts._obituary(Together(COORDINATOR, 4, 2), code, heard)
+    line = supervise._obituary(Together(COORDINATOR, 4, 2), code, heard)
     assert says in line
     assert "\n" not in line
 
@@ -97,9 +99,10 @@ def test_one_line_names_who_is_lost(code, heard, says):
 def supervised(body, *, hung=40, **options):
     """A process that supervises some work."""
     script = (
-        "import os, signal, sys, time\nfrom veegan_jax import hosts\n"
-        f"hosts.HUNG, hosts.READING = {hung}, 1\ndef work(tell):\n{body}\n"
-        "sys.exit(hosts.supervised(work, hosts.Together('a:1', 2, 1)))\n"
+        "import os, signal, sys, time\nfrom veegan_jax.cli import supervise\n"
+        "from veegan_jax.parallel import processes\n"
+        f"supervise.HUNG, processes.READING, supervise.READING = {hung}, 1, 1\ndef work(tell):\n{body}\n"
+        "sys.exit(supervise.supervised(work, processes.Together('a:1', 2, 1)))\n"
     )
     return subprocess.Popen(
         [sys.executable, "-c", script],
@@ -115,7 +118,7 @@ def supervised(body, *, hung=40, **options):
 STALLED = """
   import jax
   from types import SimpleNamespace
-  from veegan_jax.train import feed
+  from veegan_jax.experiments.run import feed
   jax.process_count = lambda: 2
   stream = SimpleNamespace(batches=lambda first, size: iter(lambda: time.sleep(30), 0))
   feed(SimpleNamespace(stream=stream), 2, [])(0)(1)
@@ -131,8 +134,8 @@ STALLED = """
         ("  tell({'hosts': {'0': 'alpha'}})\n  os.abort()", 76, "", "process 0 on alpha died or hangs, and process 1"),
         ("  os.kill(os.getpid(), signal.SIGSTOP)", 76, "", "gave no sign of life for 2 s, and was ended"),
         (STALLED, 76, "", "process 1 on .* waited 1 s for a batch of its data"),
-        ("  with hosts.reading():\n    pass\n  time.sleep(2)\n  return 0", 0, "", ""),
-        ("  hosts.SILENT = 0\n  return 1 / 0", 1, "", "ZeroDivisionError"),
+        ("  with processes.reading():\n    pass\n  time.sleep(2)\n  return 0", 0, "", ""),
+        ("  supervise.SILENT = 0\n  return 1 / 0", 1, "", "ZeroDivisionError"),
     ],
 )  # fmt: skip
 def test_supervision(body, code, stdout, stderr):

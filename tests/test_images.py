@@ -15,10 +15,12 @@ import pytest
 from PIL import Image
 
 from tests import data_files
-from veegan_jax.data import SOURCES, idx
-from veegan_jax.data.files import Form, fit, open_images
-from veegan_jax.data.images import Images, decode, part, read_all
-from veegan_jax.data.streams import batches, positions
+from veegan_jax.data import SOURCES
+from veegan_jax.data.base import Images, subset
+from veegan_jax.data.image_sources import decode, read_all
+from veegan_jax.data.readers import idx
+from veegan_jax.data.readers.files import ImageSpec, open_images, resize_crop
+from veegan_jax.data.stream import batches, positions
 
 REAL = Path(os.environ.get("VEEGAN_DATA_DIR", ""))
 needs = {
@@ -237,7 +239,7 @@ def test_celeba_keeps_the_official_partition_and_the_central_square(tmp_path):
     assert (source.shape, source.train.shape[0], source.held_out.shape[0]) == ((64, 64, 3), 16, 2)
     np.testing.assert_array_equal(source.train[0], 200)
     with Image.open(folder / "000019.png") as last:
-        np.testing.assert_array_equal(source.held_out[1], fit(last, Form(64, 3, 108)))
+        np.testing.assert_array_equal(source.held_out[1], resize_crop(last, ImageSpec(64, 3, 108)))
     assert SOURCES["celeba"](path=str(tmp_path), crop=218).train[0].min() == 0
     whole = 202_599  # of which the first 162,770 are to train from, and those from 182,637 on are the test images
     from veegan_jax.data.celeba import TEST_FROM, TRAIN_UNTIL
@@ -260,7 +262,7 @@ def test_a_folder_of_mixed_files_becomes_images_of_one_form(tmp_path):
     (tmp_path / "notes.txt").write_text("not an image")
     (tmp_path / "._a.png").write_bytes(b"what another system leaves")
     for channels in (1, 3):
-        images, test = open_images(str(tmp_path), Form(16, channels))
+        images, test = open_images(str(tmp_path), ImageSpec(16, channels))
         assert (images.num, images.shape, test) == (6, (16, 16, channels), None)
         means = read_all(images).mean(axis=(1, 2, 3))
         np.testing.assert_allclose(means[[0, 2, 3, 4, 5]], [50, 70, 60, 80, 90], atol=1)  # in the order of names
@@ -268,12 +270,12 @@ def test_a_folder_of_mixed_files_becomes_images_of_one_form(tmp_path):
 
 def test_resizing_is_antialiased_and_keeps_the_centre():
     board = np.indices((160, 160)).sum(axis=0) % 2 * np.uint8(255)
-    np.testing.assert_allclose(fit(Image.fromarray(board.astype(np.uint8)), Form(32, 1)), 127, atol=3)
+    np.testing.assert_allclose(resize_crop(Image.fromarray(board.astype(np.uint8)), ImageSpec(32, 1)), 127, atol=3)
     wide = np.zeros((40, 100), np.uint8)
     wide[:, 22:78] = 255  # the central square, and as far beside it as the filter reaches
-    np.testing.assert_array_equal(fit(Image.fromarray(wide), Form(20, 1)), 255)
+    np.testing.assert_array_equal(resize_crop(Image.fromarray(wide), ImageSpec(20, 1)), 255)
     same = data_files.photographs(1)[0][0]
-    np.testing.assert_array_equal(fit(Image.fromarray(same), Form(32, 3)), same)
+    np.testing.assert_array_equal(resize_crop(Image.fromarray(same), ImageSpec(32, 3)), same)
 
 
 def test_photographs_are_turned_as_their_camera_says(tmp_path):
@@ -282,7 +284,7 @@ def test_photographs_are_turned_as_their_camera_says(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 3  # upside down
     Image.fromarray(image).save(tmp_path / "a.png", exif=exif)
-    turned = read_all(open_images(str(tmp_path), Form(16, 3))[0])[0]
+    turned = read_all(open_images(str(tmp_path), ImageSpec(16, 3))[0])[0]
     assert (turned[:8].max(), turned[8:].min()) == (0, 255)
 
 
@@ -315,9 +317,9 @@ def test_arrays_are_resized_and_made_grey_like_files(tmp_path):
     np.save(tmp_path / "x.npy", data_files.photographs(4)[0])
     source = SOURCES["images"](path=str(tmp_path / "x.npy"), size=16, channels=1)
     assert source.shape == (16, 16, 1)
-    opened, _ = open_images(str(tmp_path / "x.npy"), Form(16, 1))
+    opened, _ = open_images(str(tmp_path / "x.npy"), ImageSpec(16, 1))
     np.testing.assert_array_equal(
-        read_all(opened)[2], fit(Image.fromarray(data_files.photographs(4)[0][2]), Form(16, 1))
+        read_all(opened)[2], resize_crop(Image.fromarray(data_files.photographs(4)[0][2]), ImageSpec(16, 1))
     )
     np.save(tmp_path / "grey.npy", data_files.digits(4)[0])
     assert SOURCES["images"](path=str(tmp_path / "grey.npy"), size=28, channels=3).shape == (28, 28, 3)
@@ -454,6 +456,6 @@ def test_positions_run_through_epochs():
 
 def test_a_damaged_file_in_a_stream_is_named(tmp_path):
     corrupt(tmp_path)
-    images, _ = open_images(str(tmp_path), Form(8, 3))
+    images, _ = open_images(str(tmp_path), ImageSpec(8, 3))
     with pytest.raises(ValueError, match="its 000003.png is truncated or corrupt"):
-        taken(batches(part(images, np.arange(6)), 6), 1)
+        taken(batches(subset(images, np.arange(6)), 6), 1)

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from veegan_jax.metrics.ivom import ivom, ivom_scores
-from veegan_jax.metrics.missing import Made, missing, prior_deviation
+from veegan_jax.evaluation.missing import Made, missing, prior_deviation
+from veegan_jax.inference.inversion import invert, ivom_scores
 from veegan_jax.models import MODELS
 
 K = 4
@@ -28,7 +28,7 @@ def generate(net):
 
 @pytest.fixture(scope="module")
 def infer(generate):
-    return jax.jit(functools.partial(ivom, generate), static_argnames="iterations")
+    return jax.jit(functools.partial(invert, generate), static_argnames="iterations")
 
 
 def normal(seed, *shape):
@@ -66,7 +66,7 @@ def test_what_cannot_be_made_ends_at_a_stationary_point_by_finite_differences(ge
 def test_gradient_that_it_follows_is_that_of_finite_differences(generate):
     """One iteration's step is −t times the gradient: the first direction has no memory yet."""
     x, z0 = generate(normal(1, 1, K)), normal(2, 1, 1, K)
-    step = np.asarray(ivom(generate, x, z0, iterations=1).z[0] - z0[0, 0], np.float64)
+    step = np.asarray(invert(generate, x, z0, iterations=1).z[0] - z0[0, 0], np.float64)
 
     def error(z):
         return float(jnp.mean(jnp.square(generate(z[None]) - x)))
@@ -79,10 +79,10 @@ def test_gradient_that_it_follows_is_that_of_finite_differences(generate):
 def test_minimum_of_a_quadratic_by_hand():
     scale = jnp.asarray([[1.0, 3.0, 10.0]])
     x = jnp.asarray([[1.0, -3.0, 5.0], [0.0, 6.0, -20.0]])
-    found = ivom(lambda z: z * scale, x, normal(0, 2, 2, 3), iterations=40)
+    found = invert(lambda z: z * scale, x, normal(0, 2, 2, 3), iterations=40)
     np.testing.assert_allclose(found.z, x / scale, atol=1e-4)
     # A coordinate that no latent moves stays as wrong as it is: (5² + 0 + 0)/3.
-    flat = ivom(lambda z: z * jnp.asarray([[0.0, 1.0, 1.0]]), jnp.asarray([[5.0, 1.0, 2.0]]), normal(0, 1, 2, 3))
+    flat = invert(lambda z: z * jnp.asarray([[0.0, 1.0, 1.0]]), jnp.asarray([[5.0, 1.0, 2.0]]), normal(0, 1, 2, 3))
     np.testing.assert_allclose(flat.error, [25 / 3], rtol=1e-5)
 
 
@@ -93,7 +93,7 @@ def test_best_start_is_kept():
         return jnp.concatenate([jnp.square(z) - 1, 0.5 * (z - 1)], axis=-1)
 
     x, left, right = jnp.zeros((1, 2)), jnp.full((1, 1, 1), -1.0), jnp.full((1, 1, 1), 0.7)
-    alone, both = ivom(well, x, left), ivom(well, x, jnp.concatenate([left, right], axis=1))
+    alone, both = invert(well, x, left), invert(well, x, jnp.concatenate([left, right], axis=1))
     assert float(alone.error[0]) > 0.3
     np.testing.assert_allclose(both.z, [[1]], atol=1e-3)
     assert float(both.error[0]) < 1e-6
@@ -104,7 +104,7 @@ def test_error_never_grows_with_iterations_and_where_a_generator_is_undefined():
         return jnp.where(jnp.abs(z) > 3, jnp.nan, jnp.sin(3 * z))
 
     x, z0 = normal(0, 20, 2), normal(1, 20, 2, 2)
-    errors = [np.asarray(ivom(broken, x, z0, iterations=n).error) for n in (0, 1, 5, 20)]
+    errors = [np.asarray(invert(broken, x, z0, iterations=n).error) for n in (0, 1, 5, 20)]
     assert np.isfinite(errors).all()
     assert (np.diff(errors, axis=0) <= 0).all()
     assert errors[-1].mean() < 0.5 * errors[0].mean()

@@ -129,8 +129,8 @@ case $4 in
   scp)
     [ -d vm ] || exit 1
     from=$5 to=$6
-    [ "${from#*:}" = "$from" ] && from=$WHERE/$from || from=vm/${from#*:}
-    [ "${to#*:}" = "$to" ] && to=$WHERE/$to || to=vm/${to#*:}
+    [ "${from#*:}" = "$from" ] && from=$PLACEMENT_FIELDS/$from || from=vm/${from#*:}
+    [ "${to#*:}" = "$to" ] && to=$PLACEMENT_FIELDS/$to || to=vm/${to#*:}
     cp "$from" "$to" ;;
   ssh)
     [ -d vm ] || exit 1
@@ -157,7 +157,12 @@ def tpu_run(tmp_path, program, *arguments):
         check=False,
         cwd=here,
         timeout=120,
-        env={**os.environ, "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}", "CLOUD": str(cloud), "WHERE": str(here)},
+        env={
+            **os.environ,
+            "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}",
+            "CLOUD": str(cloud),
+            "PLACEMENT_FIELDS": str(here),
+        },
     )
     return result, here / "runs", (cloud / "calls").read_text().split()
 

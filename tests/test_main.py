@@ -18,10 +18,11 @@ import pytest
 
 import veegan_jax
 from tests.helpers import ROOT
-from veegan_jax.build import build, initial_state
-from veegan_jax.checkpoint import Checkpoints
-from veegan_jax.config import from_effective
-from veegan_jax.workdir import stored_config
+from veegan_jax.config.build import build
+from veegan_jax.config.convert import from_effective
+from veegan_jax.storage.checkpoint import Checkpoints
+from veegan_jax.storage.folder import stored_config
+from veegan_jax.train.compile import initial_state
 
 SMALL = [
     "--config.mlp.gen_hidden=(16, 16)",

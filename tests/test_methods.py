@@ -9,7 +9,7 @@ import pytest
 
 from tests.helpers import tiny
 from tests.test_objectives import one_batch
-from veegan_jax.build import build
+from veegan_jax.config.build import build
 from veegan_jax.objectives.unrolled import unrolled
 
 

@@ -5,8 +5,8 @@ import warnings
 import numpy as np
 import pytest
 
+from veegan_jax.evaluation.inception import VARIABLE, stored
 from veegan_jax.metrics import METRICS
-from veegan_jax.metrics.inception import VARIABLE, stored
 from veegan_jax.metrics.two_sample import frechet_distance, kernel_distance
 
 RNG = np.random.default_rng(0)

@@ -5,10 +5,12 @@ import numpy as np
 import pytest
 
 from tests.helpers import tiny
-from veegan_jax import commands, report
-from veegan_jax.build import build, initial_state
-from veegan_jax.generate import Sampler
-from veegan_jax.train import train
+from veegan_jax.cli import commands
+from veegan_jax.config.build import build
+from veegan_jax.evaluation import plots as report
+from veegan_jax.experiments.run import train
+from veegan_jax.inference.model import Sampler
+from veegan_jax.train.compile import initial_state
 
 
 def report_of(workdir, config, capsys):
@@ -47,13 +49,13 @@ def test_inference_is_of_the_same_noise_as_decoding_and_needs_no_company(experim
     sampler = Sampler(experiment)
     params = sampler.trained(initial_state(experiment), 0)
     x = sampler.generate(params, 70, 5)[1]
-    z, error = sampler.infer(params, x, 1)
+    z, error = sampler.invert(params, x, 1)
     assert z.shape == (70, 3)
     by_hand = np.mean(np.square(sampler.decode(params, z, 1) - x), axis=(1, 2, 3))
     np.testing.assert_allclose(error, by_hand, rtol=1e-4, atol=1e-9)
-    again = sampler.infer(params, x[:5], 1)
+    again = sampler.invert(params, x[:5], 1)
     np.testing.assert_array_equal(again[0], z[:5])
-    assert not np.array_equal(sampler.infer(params, x[:5], 2)[0], z[:5])  # other starts, other ε
+    assert not np.array_equal(sampler.invert(params, x[:5], 2)[0], z[:5])  # other starts, other ε
 
 
 def test_a_collapse_is_found():
@@ -62,7 +64,7 @@ def test_a_collapse_is_found():
     sampler = Sampler(experiment)
     params = sampler.trained(initial_state(experiment), 0)
     own = sampler.generate(params, 6, 0)[1]
-    _, error = sampler.infer(params, np.concatenate([sampler.real(6, 0), own]), 0)
+    _, error = sampler.invert(params, np.concatenate([sampler.real(6, 0), own]), 0)
     assert np.median(error[6:]) < 1e-9
     assert error[6:].max() < 0.01 * error[:6].min()
 

@@ -13,10 +13,10 @@ import optax
 import pytest
 
 from tests.helpers import COMBINATIONS, tiny
-from veegan_jax.build import build
+from veegan_jax.config.build import build
 from veegan_jax.objectives.base import Batch
-from veegan_jax.parallel import over_seeds
-from veegan_jax.step import gradients, make_init, make_step, resident
+from veegan_jax.parallel.devices import over_seeds
+from veegan_jax.train.step import gradients, make_init, make_step, resident
 
 GOLDENS = Path(__file__).parent / "goldens.json"
 every_combination = pytest.mark.parametrize(("objective", "model", "data"), COMBINATIONS)

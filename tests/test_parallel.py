@@ -8,13 +8,14 @@ import optax
 import pytest
 
 from tests.helpers import tiny
-from veegan_jax import parallel
-from veegan_jax.build import build, fused_step, initial_state, select_devices
+from veegan_jax.config.build import build
 from veegan_jax.errors import UserError
-from veegan_jax.models.network import AXIS
 from veegan_jax.objectives import OBJECTIVES
 from veegan_jax.objectives.unrolled import unrolled
-from veegan_jax.step import fuse, make_init, make_step, resident, streamed
+from veegan_jax.ops.axis import AXIS
+from veegan_jax.parallel import devices as parallel
+from veegan_jax.train.compile import fused_step, initial_state, select_devices
+from veegan_jax.train.step import fuse, make_init, make_step, resident, streamed
 
 
 def run(config, steps=6):

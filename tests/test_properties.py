@@ -18,10 +18,12 @@ from hypothesis.extra import numpy as npst
 from PIL import Image
 
 from tests import data_files
-from veegan_jax.config import base_config, differences, effective, field_names, from_effective, validate
-from veegan_jax.data import idx
-from veegan_jax.data.files import Form, open_images, read_labelled
-from veegan_jax.data.images import read_all
+from veegan_jax.config.check import validate
+from veegan_jax.config.convert import differences, effective, from_effective
+from veegan_jax.config.fields import base_config, field_names
+from veegan_jax.data.image_sources import read_all
+from veegan_jax.data.readers import idx
+from veegan_jax.data.readers.files import ImageSpec, open_images, read_labelled
 from veegan_jax.errors import UserError
 
 # Where it keeps tables of Unicode's letters: not in the repository.
@@ -230,7 +232,7 @@ def check_images(path):
     """Reads all images of a path, or is refused."""
 
     def read():
-        for images in filter(None, open_images(str(path), Form(8, 3))):
+        for images in filter(None, open_images(str(path), ImageSpec(8, 3))):
             pixels = read_all(images)
             assert (pixels.dtype, pixels.shape) == (np.uint8, (images.num, 8, 8, 3))
             assert len(pixels) > 0
@@ -300,7 +302,7 @@ def test_what_is_pickled_is_not_run(tmp_path, function, name):
     with (tmp_path / name).open("wb") as file:
         function(file, np.array([Payload()], object))
     with pytest.raises(ValueError, match=f"path is {tmp_path / name}; it cannot be read as an array"):
-        open_images(str(tmp_path / name), Form(8, 3))
+        open_images(str(tmp_path / name), ImageSpec(8, 3))
     assert not Path("it_ran").exists()
 
 

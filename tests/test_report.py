@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from veegan_jax import report
+from veegan_jax.evaluation import plots as report
 
 RNG = np.random.default_rng(0)
 POINTS = RNG.standard_normal((500, 2)).astype(np.float32)

@@ -11,7 +11,8 @@ from benchmarks import scaling
 from benchmarks.scaling import Count, Point, Slice, Worker, cell, expected, nbytes, reductions, times
 from configs import grid_paper, ring
 from tests.helpers import ROOT
-from veegan_jax.build import build, fused_step, initial_state
+from veegan_jax.config.build import build
+from veegan_jax.train.compile import fused_step, initial_state
 
 # 1 ms of products at half of 4 TFLOP/s, 3 ms of traffic of which 1 ms is of the state, and two all-reduces.
 COUNT = Count(flops=2e9, traffic=3e9, fixed=1e9, reduced=(40_000_000, 10_000_000))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tests.helpers import tiny
-from veegan_jax.build import build
+from veegan_jax.config.build import build
 from veegan_jax.models import MODELS
 from veegan_jax.models.network import Network, spectrally_normalised
 

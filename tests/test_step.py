@@ -12,9 +12,10 @@ import pytest
 
 from configs import grid_paper
 from tests.helpers import tiny
-from veegan_jax.build import build, initial_state
+from veegan_jax.config.build import build
 from veegan_jax.objectives.base import Batch
-from veegan_jax.step import fuse, gradients, make_init, make_step, resident, streamed, turns
+from veegan_jax.train.compile import initial_state
+from veegan_jax.train.step import fuse, gradients, make_init, make_step, resident, streamed, turns
 
 SGD = {"disc": optax.sgd(0.1), "gen": optax.sgd(0.1)}
 

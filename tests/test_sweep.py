@@ -19,7 +19,7 @@ ROWS = {"gan": {"objective": "gan"}, "veegan": {}, "wide": {"objective": "gan", 
 CONFIG = """
 from ml_collections import ConfigDict
 
-from veegan_jax.config import base_config
+from veegan_jax.config.fields import base_config
 
 
 def get_config():

@@ -13,8 +13,9 @@ import tensorflow_datasets as tfds
 
 from tests import data_files
 from tests.helpers import ROOT
-from veegan_jax import prepare
-from veegan_jax.data import SOURCES, idx
+from veegan_jax.cli import prepare
+from veegan_jax.data import SOURCES
+from veegan_jax.data.readers import idx
 
 REAL = Path(os.environ.get("VEEGAN_DATA_DIR", "")) / "mnist"
 needs_mnist = pytest.mark.skipif(

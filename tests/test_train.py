@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from tests.helpers import COMBINATIONS, tiny
-from veegan_jax.build import build, initial_state
-from veegan_jax.checkpoint import Checkpoints
-from veegan_jax.config import effective
+from veegan_jax.config.build import build
+from veegan_jax.config.convert import effective
 from veegan_jax.errors import NonFiniteError, UserError
-from veegan_jax.train import check_finite_losses, next_stop, train
+from veegan_jax.experiments.run import check_finite_losses, next_stop, train
+from veegan_jax.storage.checkpoint import Checkpoints
+from veegan_jax.train.compile import initial_state
 
 
 def last_digests(workdir, config):

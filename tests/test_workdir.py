@@ -13,18 +13,19 @@ import pytest
 from ml_collections import ConfigDict
 
 from tests.helpers import ROOT, tiny
-from veegan_jax import evaluate
-from veegan_jax import train as module
-from veegan_jax.compare import compare
 from veegan_jax.errors import UserError
-from veegan_jax.train import train
-from veegan_jax.workdir import LOCK, append, held, replacing, sync, unwritten, write_atomically
+from veegan_jax.evaluation import scores as evaluate
+from veegan_jax.experiments import run as module
+from veegan_jax.experiments.compare import compare
+from veegan_jax.experiments.run import train
+from veegan_jax.storage.files import append, replacing, sync, unwritten, write_atomically
+from veegan_jax.storage.folder import LOCK, locked
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from veegan_jax.workdir import held
-with held(Path(sys.argv[1])):
+from veegan_jax.storage.folder import locked
+with locked(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(600)
 """
@@ -59,7 +60,7 @@ def test_second_comparison_is_refused_and_a_row_of_one_that_goes_on(tmp_path, ho
     with pytest.raises(UserError, match=f"{tmp_path} is in use: process {holder.pid} "):
         compare(config, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == [LOCK]
-    with held(tmp_path / "other" / "gan"), pytest.raises(UserError, match=f"gan is in use: process {os.getpid()} "):
+    with locked(tmp_path / "other" / "gan"), pytest.raises(UserError, match=f"gan is in use: process {os.getpid()} "):
         compare(config, tmp_path / "other")
 
 
@@ -67,14 +68,14 @@ def test_second_comparison_is_refused_and_a_row_of_one_that_goes_on(tmp_path, ho
 def test_lock_dies_with_the_process(tmp_path, holder, number):
     holder.send_signal(number)
     holder.wait()
-    with held(tmp_path):
+    with locked(tmp_path):
         assert (tmp_path / LOCK).read_text() == f"process {os.getpid()} on {platform.node()}\n"
 
 
 def test_lock_ends_with_an_error_and_holds_within_one_process_too(tmp_path):
-    with pytest.raises(UserError, match=f"process {os.getpid()} on "), held(tmp_path), held(tmp_path):
+    with pytest.raises(UserError, match=f"process {os.getpid()} on "), locked(tmp_path), locked(tmp_path):
         pass
-    with held(tmp_path / "row"), held(tmp_path):  # a comparison holds its folder, and each row its own
+    with locked(tmp_path / "row"), locked(tmp_path):  # a comparison holds its folder, and each row its own
         pass
 
 

@@ -12,7 +12,7 @@ from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.record_writer import masked_crc32c
 
 from veegan_jax.errors import UserError
-from veegan_jax.writers import ROWS, Events, Rows, Writer, read_rows
+from veegan_jax.storage.logs import ROWS, Events, Rows, Writer, read_rows
 
 
 def line(step, kl=1.0):

@@ -11,7 +11,7 @@ from veegan_jax.errors import UserError
 from veegan_jax.version import __version__
 
 if TYPE_CHECKING:
-    from veegan_jax.generate import Run, load
+    from veegan_jax.inference.model import Run, load
 
 __all__ = ["Run", "UserError", "__version__", "load"]
 
@@ -20,6 +20,6 @@ def __getattr__(name: str) -> Any:
     """Imports JAX when something needs it, so that the command line can say what is wrong with JAX's environment."""
     if name not in ("Run", "load"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from veegan_jax import generate
+    from veegan_jax.inference import model as generate
 
     return getattr(generate, name)

@@ -25,9 +25,13 @@ except ValueError as error:  # of a variable that JAX reads as it is imported
     print(f"error: {error}; it is a variable of the environment: set it right, or unset it", file=sys.stderr)
     sys.exit(2)
 
-from veegan_jax import commands, hosts
-from veegan_jax.config import MAX_SEED, base_config, field_names, from_effective, from_json, nearest, suggestion
+from veegan_jax.cli import commands
+from veegan_jax.cli.supervise import supervised
+from veegan_jax.config.check import nearest, suggestion
+from veegan_jax.config.convert import from_effective, from_json
+from veegan_jax.config.fields import MAX_SEED, base_config, field_names
 from veegan_jax.errors import UserError
+from veegan_jax.parallel import processes
 
 # Exit codes: of an error that the user can mend, and of a run that was stopped by a signal and saved (sysexits.h's
 # EX_TEMPFAIL: the same command goes on with it).
@@ -80,12 +84,12 @@ def main(argv: Sequence[str]) -> int:
     if len(argv) > 1:
         raise UserError(f"{argv[1]!r} is no flag; flags look like --config=configs/ring.py")
     options = commands.Options(_config(), _workdir(), STEP.value, NUM.value, SAMPLE_SEED.value, ROW.value)
-    given = hosts.together(DISTRIBUTED.value, COORDINATOR.value, NUM_PROCESSES.value, PROCESS_ID.value)
+    given = processes.together(DISTRIBUTED.value, COORDINATOR.value, NUM_PROCESSES.value, PROCESS_ID.value)
     if given is None:
         return _run(options, lambda: None)
     if MODE.value != "train":
         raise UserError(f"--mode {MODE.value} is the work of one process; several only train")
-    return hosts.supervised(lambda tell: _reported(lambda: _run(options, lambda: hosts.join(given, tell))), given)
+    return supervised(lambda tell: _reported(lambda: _run(options, lambda: processes.join(given, tell))), given)
 
 
 def _run(options: commands.Options, join: Callable[[], None]) -> int:
@@ -96,7 +100,7 @@ def _run(options: commands.Options, join: Callable[[], None]) -> int:
     stopped_by = commands.COMMANDS[MODE.value](options)
     if stopped_by is None:
         return 0
-    if hosts.first():
+    if processes.is_primary():
         command = shlex.join(["python", "-m", "veegan_jax.main", *sys.argv[1:]])
         print(f"stopped by {stopped_by}; the run is saved. To go on:\n  {command}", file=sys.stderr)
     return EXIT_STOPPED

@@ -3,11 +3,11 @@
 import jax
 import jax.numpy as jnp
 
-from veegan_jax.objectives.base import Batch, Noise, Objective, Params, Parts, Scalars, standard_normals
+from veegan_jax.objectives.base import Batch, NetsAndDims, Noise, Objective, Params, Scalars, standard_normals
 
 
 def lsgan(
-    parts: Parts,
+    parts: NetsAndDims,
     *,
     margin: float = 1.0,
 ) -> Objective:

@@ -4,6 +4,50 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
+
+# A path with this prefix names a set of TensorFlow Datasets.
+TFDS = "tfds:"
+
+
+class LabelledImages(NamedTuple):
+    """Images and their classes, to train from and to measure with; also what classifiers are taught and tested on.
+
+    Attributes:
+        train_images: uint8 `[N, H, W, C]`.
+        train_labels: uint8 or int64 `[N]`.
+        test_images: uint8 `[M, H, W, C]`, never trained on.
+        test_labels: uint8 or int64 `[M]`.
+    """
+
+    train_images: np.ndarray
+    train_labels: np.ndarray
+    test_images: np.ndarray
+    test_labels: np.ndarray
+
+
+class Images(NamedTuple):
+    """Images that are read by position, from memory, files or a database.
+
+    Attributes:
+        shape: of each, `(H, W, C)`.
+        num: how many there are.
+        read: `read(positions) -> images`, from integers `[B]` to uint8 `[B, H, W, C]`; called by several threads.
+    """
+
+    shape: tuple[int, ...]
+    num: int
+    read: Callable[[np.ndarray], np.ndarray]
+
+
+def reason(error: BaseException) -> str:
+    """What an error of a library says, as one line."""
+    return " ".join(str(error).split())[:300] or type(error).__name__
+
+
+def subset(images: Images, positions: np.ndarray) -> Images:
+    """Those at some positions, integers `[n]`."""
+    return Images(images.shape, len(positions), lambda chosen: images.read(positions[chosen]))
 
 
 class Stream(NamedTuple):

@@ -2,9 +2,10 @@
 
 import numpy as np
 
-from veegan_jax.data.base import Source
-from veegan_jax.data.files import Form, open_images
-from veegan_jax.data.images import image_source, locate, part
+from veegan_jax.data.base import Source, subset
+from veegan_jax.data.image_sources import image_source
+from veegan_jax.data.readers.files import ImageSpec, open_images
+from veegan_jax.data.readers.locate import locate
 
 # The official partition of the 202,599 images, in the order of their names: the first so many to train from, and the
 # test images from so many on (those between are for validation).
@@ -25,11 +26,11 @@ def celeba(*, path: str = "", crop: int = 108, resident_gib: float = 4.0) -> Sou
     if crop < 1:
         raise ValueError(f"crop is {crop}; it must be a number of pixels, as 108")
     found = locate(path, "celeba", "celeb_a")
-    train, test = open_images(found, Form(64, 3, crop))
+    train, test = open_images(found, ImageSpec(64, 3, crop))
     if test is None:
         n = train.num
         first, last = np.arange(round(TRAIN_UNTIL * n)), np.arange(round(TEST_FROM * n), n)
         if not len(first) or not len(last):
             raise ValueError(f"path is {found}; it has {n} images, too few to hold any out")
-        train, test = part(train, first), part(train, last)
+        train, test = subset(train, first), subset(train, last)
     return image_source(train, test, resident_gib)

@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
-from veegan_jax.data.base import Source
-from veegan_jax.data.files import read_labelled
-from veegan_jax.data.images import TFDS, LabelledImages, labelled_source, locate
+from veegan_jax.data.base import TFDS, LabelledImages, Source
+from veegan_jax.data.image_sources import labelled_source
+from veegan_jax.data.readers.files import read_labelled
+from veegan_jax.data.readers.locate import locate
 
 TRAIN, TEST = 50_000, 10_000
 # Inference via optimisation as VEEGAN reports it: the mean squared error per pixel, of [0, 1].
@@ -32,7 +33,7 @@ def cifar10(*, path: str = "") -> Source:
 
 def _read(path: str) -> LabelledImages:
     if path.startswith(TFDS):
-        from veegan_jax.data import tfds  # here, since it takes a second that other data need not wait
+        from veegan_jax.data.readers import tfds  # here, since it takes a second that other data need not wait
 
         return tfds.read_labelled(path.removeprefix(TFDS))
     files = sorted(Path(path).glob("*.npz")) if Path(path).is_dir() else [Path(path)]

@@ -7,9 +7,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from veegan_jax.data import idx, images
-from veegan_jax.data.base import Source
-from veegan_jax.data.images import TFDS, LabelledImages
+from veegan_jax.data.base import TFDS, LabelledImages, Source
+from veegan_jax.data.image_sources import decode, labelled_source
+from veegan_jax.data.readers import idx
+from veegan_jax.data.readers.locate import locate
 
 # Figures of others for three channels; VEEGAN's Table 2, PacGAN's Table 2 (Lin et al., NeurIPS 2018), and R3GAN (Huang
 # et al., NeurIPS 2024).
@@ -64,7 +65,7 @@ def mnist(*, path: str = "") -> Source:
             own to the byte, and where that is not there 'tfds:mnist'.
     """
     digits = _read(path)
-    return images.labelled_source(digits)
+    return labelled_source(digits)
 
 
 def stacked_mnist(*, channels: Literal[3, 4] = 3, triples: int = 0, path: str = "") -> Source:
@@ -111,13 +112,13 @@ def sample_fixed(arrays: FixedStacks, key: jax.Array) -> jax.Array:
 
 
 def _stack(digits: jax.Array, positions: jax.Array) -> jax.Array:
-    return images.decode(jnp.moveaxis(digits[positions], 0, -1))
+    return decode(jnp.moveaxis(digits[positions], 0, -1))
 
 
 def _read(path: str) -> LabelledImages:
-    found = images.locate(path, "mnist", "mnist")
+    found = locate(path, "mnist", "mnist")
     if found.startswith(TFDS):
-        from veegan_jax.data import tfds  # here, since it takes a second that other data need not wait
+        from veegan_jax.data.readers import tfds  # here, since it takes a second that other data need not wait
 
         return tfds.read_labelled(found.removeprefix(TFDS))
     return idx.read_folder(Path(found), None if path else idx.MNIST)

@@ -4,9 +4,9 @@ from typing import Literal
 
 import numpy as np
 
-from veegan_jax.data.base import Source
-from veegan_jax.data.files import Form, open_images
-from veegan_jax.data.images import MOST_HELD_OUT, image_source, part
+from veegan_jax.data.base import Source, subset
+from veegan_jax.data.image_sources import MOST_HELD_OUT, image_source
+from veegan_jax.data.readers.files import ImageSpec, open_images
 
 
 def images(
@@ -26,11 +26,11 @@ def images(
     """
     if not 0 < held_out < 1:
         raise ValueError(f"held_out is {held_out}; it is a fraction, between 0 and 1")
-    train, test = open_images(path, Form(size, channels))
+    train, test = open_images(path, ImageSpec(size, channels))
     if test is None:
         if train.num < 2:
             raise ValueError(f"path is {path}; it has one image, and at least two are needed: one is held out")
         order = np.random.default_rng(0).permutation(train.num)
         num = min(max(round(held_out * train.num), 1), train.num - 1, MOST_HELD_OUT)
-        train, test = part(train, np.sort(order[num:])), part(train, np.sort(order[:num]))
+        train, test = subset(train, np.sort(order[num:])), subset(train, np.sort(order[:num]))
     return image_source(train, test, resident_gib)

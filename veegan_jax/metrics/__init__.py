@@ -1,11 +1,11 @@
 """Scores of samples. An entry takes a reference, which a source of data names, and gives a `Metric`."""
 
+from veegan_jax.evaluation.inception import inception
 from veegan_jax.metrics.base import Metric, MetricFactory
-from veegan_jax.metrics.digits import stacked_modes
-from veegan_jax.metrics.images import digit_modes, labelled_images
-from veegan_jax.metrics.inception import inception
+from veegan_jax.metrics.features import digit_modes, labelled_images
 from veegan_jax.metrics.manifold import manifold, plane
 from veegan_jax.metrics.mixture import mixture, subspace_mixture
+from veegan_jax.metrics.modes import stacked_modes
 
 METRICS: dict[str, MetricFactory] = {
     "digit_modes": digit_modes,

@@ -10,7 +10,7 @@ from veegan_jax.models import network
 from veegan_jax.models.convolution import Conv, ConvTranspose, pyramid
 from veegan_jax.models.heads import Discriminator, Reconstructor
 from veegan_jax.models.mlp import Mlp
-from veegan_jax.models.trilinear import Size
+from veegan_jax.ops.conv_cpu import Size
 
 Norm = Literal["batch", "none"]
 

@@ -7,8 +7,13 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from veegan_jax.ops.axis import bound_axis
+
 Params = Any
+
+
 Shape = tuple[int, ...]
+
 
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "relu": jax.nn.relu,
@@ -17,6 +22,8 @@ ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "elu": jax.nn.elu,
     "silu": jax.nn.silu,
 }
+
+
 INITIALISERS: dict[str, nn.initializers.Initializer] = {
     "glorot_uniform": nn.initializers.glorot_uniform(),
     "glorot_normal": nn.initializers.glorot_normal(),
@@ -27,8 +34,6 @@ INITIALISERS: dict[str, nn.initializers.Initializer] = {
 }
 
 
-# The device axis over which batch statistics are taken, wherever it is bound.
-AXIS = "devices"
 # Where frozen parameters carry their statistics, by linen's name of the collection.
 STATISTICS = "batch_stats"
 
@@ -96,15 +101,6 @@ class BatchNorm(nn.Module):
         frozen = not self.is_mutable_collection(STATISTICS)
         norm = nn.BatchNorm(momentum=0.0, epsilon=1e-5, axis_name=bound_axis(), name="norm")
         return norm(h.astype(jnp.float32), use_running_average=frozen).astype(self.dtype)
-
-
-def bound_axis() -> str | None:
-    """`AXIS` where the batch is split over devices, and None where it is not."""
-    try:
-        jax.lax.axis_index(AXIS)
-    except NameError:
-        return None
-    return AXIS
 
 
 def packed(network: Network, m: int) -> Network:

@@ -14,7 +14,7 @@ from veegan_jax.models import network
 from veegan_jax.models.convolution import Conv, pyramid
 from veegan_jax.models.heads import Discriminator, Reconstructor
 from veegan_jax.models.mlp import Mlp
-from veegan_jax.models.trilinear import Size
+from veegan_jax.ops.conv_cpu import Size
 
 LEAKY_GAIN = 2 / (1 + 0.2**2)  # keeps the variance through a leaky ReLU of slope 0.2
 

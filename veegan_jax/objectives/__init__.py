@@ -1,4 +1,4 @@
-"""Methods, one file each. An entry is a function of `Parts` to an `Objective`; its keywords are its options."""
+"""Methods, one file each. An entry is a function of `NetsAndDims` to an `Objective`; its keywords are its options."""
 
 from collections.abc import Callable
 

@@ -3,12 +3,12 @@
 import jax
 
 from veegan_jax.losses.adversarial import FamilyName
-from veegan_jax.objectives.base import Batch, Objective, Params, Parts, Scalars
+from veegan_jax.objectives.base import Batch, NetsAndDims, Objective, Params, Scalars
 from veegan_jax.objectives.joint import Pairs, Posterior, joint_objective
 
 
 def ali(
-    parts: Parts,
+    parts: NetsAndDims,
     *,
     adversarial_loss: FamilyName = "nonsaturating",
     reconstructor_std: float = 1.0,

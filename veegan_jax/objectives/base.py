@@ -15,7 +15,7 @@ Noise = Mapping[str, jax.Array]
 Scalars = dict[str, jax.Array]
 
 
-class Parts(NamedTuple):
+class NetsAndDims(NamedTuple):
     """What every method is made from.
 
     Attributes:

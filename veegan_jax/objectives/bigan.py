@@ -2,11 +2,11 @@
 
 from veegan_jax.losses.adversarial import FamilyName
 from veegan_jax.objectives.ali import ali
-from veegan_jax.objectives.base import Objective, Parts
+from veegan_jax.objectives.base import NetsAndDims, Objective
 
 
 def bigan(
-    parts: Parts,
+    parts: NetsAndDims,
     *,
     adversarial_loss: FamilyName = "nonsaturating",
     x_critic: float = 0.0,

@@ -3,12 +3,12 @@
 import jax
 
 from veegan_jax.losses.adversarial import FamilyName
-from veegan_jax.objectives.base import Batch, Noise, Objective, Params, Parts, Scalars, standard_normals
+from veegan_jax.objectives.base import Batch, NetsAndDims, Noise, Objective, Params, Scalars, standard_normals
 from veegan_jax.objectives.critic import make_critic
 
 
 def gan(
-    parts: Parts,
+    parts: NetsAndDims,
     *,
     adversarial_loss: FamilyName = "nonsaturating",
 ) -> Objective:

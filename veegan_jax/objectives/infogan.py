@@ -9,7 +9,7 @@ import optax
 
 from veegan_jax.losses import reconstruction
 from veegan_jax.losses.adversarial import FamilyName
-from veegan_jax.objectives.base import Batch, Noise, Objective, Params, Parts, Scalars, standard_normals
+from veegan_jax.objectives.base import Batch, NetsAndDims, Noise, Objective, Params, Scalars, standard_normals
 from veegan_jax.objectives.critic import make_critic
 
 
@@ -52,7 +52,7 @@ class Codes(NamedTuple):
 
 
 def infogan(
-    parts: Parts,
+    parts: NetsAndDims,
     *,
     adversarial_loss: FamilyName = "nonsaturating",
     categories: int = 10,

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from veegan_jax.objectives.base import Batch, Noise, Objective, Params, Parts, Scalars, standard_normals
+from veegan_jax.objectives.base import Batch, NetsAndDims, Noise, Objective, Params, Scalars, standard_normals
 from veegan_jax.objectives.critic import Verdict, make_critic
 
 # Bounds of what F tells of log σ: data far from unit scale would otherwise overflow exp before the nets have adapted.
@@ -33,7 +33,7 @@ Posterior = Callable[[Params, jax.Array], tuple[jax.Array, jax.Array | float]]
 
 
 def joint_objective(
-    parts: Parts,
+    parts: NetsAndDims,
     combine: Callable[[Params, Batch, Pairs, Posterior], tuple[jax.Array, Scalars]],
     *,
     adversarial_loss: str,

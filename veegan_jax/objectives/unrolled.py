@@ -5,8 +5,8 @@ from typing import Any
 import jax
 import optax
 
-from veegan_jax.models.network import bound_axis
 from veegan_jax.objectives.base import Batch, Objective, Params, Scalars
+from veegan_jax.ops.axis import bound_axis
 
 
 def unrolled(objective: Objective, optimizer: optax.GradientTransformation, steps: int) -> Objective:

@@ -6,12 +6,12 @@ import jax
 
 from veegan_jax.losses import reconstruction
 from veegan_jax.losses.adversarial import FamilyName
-from veegan_jax.objectives.base import Batch, Objective, Params, Parts, Scalars
+from veegan_jax.objectives.base import Batch, NetsAndDims, Objective, Params, Scalars
 from veegan_jax.objectives.joint import Pairs, Posterior, joint_objective
 
 
 def veegan(
-    parts: Parts,
+    parts: NetsAndDims,
     *,
     adversarial_loss: FamilyName = "kl",
     reconstruction_weight: float = 1.0,

@@ -1,0 +1,1 @@
+"""The command line: what a person types; the only room that prints and exits."""

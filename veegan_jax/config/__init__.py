@@ -1,0 +1,1 @@
+"""The configuration: its fields, its checks, and the parts that it names."""

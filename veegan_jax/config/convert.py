@@ -1,0 +1,114 @@
+"""A configuration to and from plain JSON, and the rows of a comparison."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from veegan_jax.config.check import _fields, _shown
+from veegan_jax.config.fields import REGISTRIES, _leaves, base_config
+from veegan_jax.errors import UserError
+
+
+def effective(config: ConfigDict) -> dict[str, Any]:
+    """The fields that this run depends on, as plain JSON: the sections of entries not chosen are left out."""
+    chosen = {config[field] for field in REGISTRIES}
+    unused = {"compare", *(name for registry in REGISTRIES.values() for name in registry)} - chosen
+    plain: dict[str, Any] = json.loads(config.to_json())
+    return {name: value for name, value in plain.items() if name not in unused}
+
+
+def from_effective(plain: Mapping[str, Any]) -> ConfigDict:
+    """The config whose `effective` this is; fields that are left out have their defaults.
+
+    Raises:
+        UserError: naming a field that this version does not know, or a value of another type.
+    """
+    config = base_config()
+    for path, value in _fields(plain, config):
+        section, _, name = path.rpartition(".")
+        _section(config, section)[name] = value
+    return config
+
+
+def from_json(file: Path) -> ConfigDict:
+    """The config in a JSON file: some or all fields, as a run's `config.json` has them.
+
+    Raises:
+        UserError: naming the file, and the field that is wrong.
+    """
+    try:
+        return from_effective(read_json(file))
+    except UserError as error:
+        raise UserError(f"{file}: {error}") from error
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """The JSON object in a file.
+
+    Raises:
+        UserError: saying what is wrong with the file, which the caller names.
+    """
+
+    def distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        names = [name for name, _ in pairs]
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise ValueError(f"{twice[0]!r} is there twice")
+        return dict(pairs)
+
+    def no_number(name: str) -> None:
+        raise ValueError(f"{name} is no number")
+
+    try:
+        plain = json.loads(file.read_text("utf-8"), object_pairs_hook=distinct, parse_constant=no_number)
+    except OSError as error:
+        raise UserError(f"it cannot be read: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"it is not JSON ({error})") from error
+    if not isinstance(plain, dict):
+        raise UserError(f"it holds {_shown(plain)}; it must be an object of fields, as " + '{"batch_size": 128}')
+    return plain
+
+
+def differences(given: Mapping[str, Any], stored: Mapping[str, Any]) -> list[str]:
+    """One line for each field in which two effective configs differ."""
+    a, b = dict(_leaves(given)), dict(_leaves(stored))
+    absent = "(absent)"
+    return [
+        f"config.{path}: {a.get(path, absent)!r}, but the run has {b.get(path, absent)!r}"
+        for path in sorted(a.keys() | b.keys())
+        if a.get(path, absent) != b.get(path, absent)
+    ]
+
+
+def _section(config: ConfigDict, path: str) -> ConfigDict:
+    for name in path.split(".") if path else []:
+        config = config[name]
+    return config
+
+
+def comparison(config: ConfigDict) -> dict[str, ConfigDict]:
+    """The config of each row of a comparison; none for a single run.
+
+    Raises:
+        UserError: naming the row and the field that is wrong.
+    """
+    rows = {}
+    for name, changes in config.compare.to_dict().items():
+        if not isinstance(changes, Mapping):
+            raise UserError(f"config.compare.{name} is {_shown(changes)}; it must be fields, as {{'objective': 'gan'}}")
+        if name in ("", ".", "..") or "/" in name or not name.isprintable():
+            raise UserError(f"config.compare has a row {name!r}; a row is a folder, and its name must be that of one")
+        row = config.copy_and_resolve_references()
+        with row.unlocked():
+            row.compare = ConfigDict()
+        try:
+            for path, value in _fields(changes, row):
+                section, _, field = path.rpartition(".")
+                _section(row, section)[field] = value
+        except UserError as error:
+            raise UserError(f"config.compare.{name}.{str(error).removeprefix('config.')}") from error
+        rows[name] = row
+    return rows

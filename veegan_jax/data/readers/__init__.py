@@ -1,0 +1,1 @@
+"""Readers of files: IDX, images, arrays, sets of TensorFlow Datasets."""

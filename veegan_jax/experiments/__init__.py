@@ -1,0 +1,1 @@
+"""Whole experiments: one run, and a comparison of several."""

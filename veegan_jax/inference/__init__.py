@@ -1,0 +1,1 @@
+"""A trained model: sampling, encoding, reconstruction, inversion."""

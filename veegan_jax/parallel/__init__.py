@@ -1,0 +1,1 @@
+"""Devices, logical shards and processes."""

@@ -1,0 +1,130 @@
+"""The folder of a run: its lock, and that it holds this run and no other."""
+
+import errno
+import json
+import logging
+import os
+import platform
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from veegan_jax.config.convert import differences, from_effective, read_json
+from veegan_jax.errors import UserError
+from veegan_jax.storage.files import write_atomically
+
+_log = logging.getLogger("veegan_jax")
+
+
+CONFIG, LOCK = "config.json", ".lock"
+
+
+# Fields that say where a run is computed, and not what.
+PLACEMENT_FIELDS = ("devices", "parallel", "deterministic")
+
+
+@contextmanager
+def locked(workdir: Path) -> Iterator[None]:
+    """Makes the folder, and keeps every other process from training there as long as this lasts.
+
+    The operating system holds the lock, so that it ends with the process however that ends; the file stays.
+
+    Raises:
+        UserError: if the folder cannot be written, or another process trains there.
+    """
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+        file = (workdir / LOCK).open("ab+", buffering=0)
+    except OSError as error:
+        raise _unwritable(workdir, error) from error
+    with file:
+        if not _locked(file):
+            file.seek(0)
+            holder = file.read().decode().strip() or "another process"
+            raise UserError(
+                f"--workdir {workdir} is in use: {holder} trains there; wait until it ends, stop it, or name another "
+                "workdir"
+            )
+        try:
+            file.truncate(0)
+            file.write(f"process {os.getpid()} on {platform.node()}\n".encode())
+        except OSError as error:
+            raise _unwritable(workdir, error) from error
+        yield
+
+
+def _locked(file: IO[bytes]) -> bool:
+    """Whether the lock was free, and is ours now."""
+    try:
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except ImportError:
+        pass  # Windows
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP):
+            raise
+        _log.warning(
+            "%s cannot be locked (%s): see to it that one process only trains there", file.name, error.strerror
+        )
+    return True
+
+
+def check_or_write_config(workdir: Path, config: Mapping[str, Any]) -> None:
+    """Makes the folder, or checks that it holds a run of the same config, and writes `config.json` there.
+
+    Two differences are allowed: more steps, where no schedule depends on their number, so that a finished run can go
+    on; and other devices, of which the run speaks when it goes on.
+
+    Raises:
+        UserError: if the folder cannot be written, or holds a run of another config; the fields are listed.
+    """
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=workdir):
+            pass
+    except OSError as error:
+        raise _unwritable(workdir, error) from error
+    if (workdir / CONFIG).exists():
+        stored = stored_config(workdir)
+        comparable = {**stored, **{name: config[name] for name in PLACEMENT_FIELDS}}
+        if _extends(config, stored):
+            comparable["num_steps"] = config["num_steps"]
+        if differing := differences(config, comparable):
+            raise UserError(
+                f"--workdir {workdir} holds another run, which differs in {len(differing)} fields; name another "
+                "workdir, or use its config:\n  " + "\n  ".join(differing)
+            )
+    write_atomically(workdir / CONFIG, json.dumps(config, indent=2) + "\n")
+
+
+def stored_config(workdir: Path) -> dict[str, Any]:
+    """The config of the run in a folder.
+
+    Raises:
+        UserError: if there is none, it is not JSON, or its fields are not those of this version.
+    """
+    path = workdir / CONFIG
+    if not path.exists():
+        raise UserError(f"--workdir {workdir} holds no run (there is no {path}); train one there first")
+    try:
+        stored = read_json(path)
+        from_effective(stored)
+    except UserError as error:
+        raise UserError(
+            f"{path} is damaged or of another version: {error}; each checkpoint's meta has a copy"
+        ) from error
+    return stored
+
+
+def _unwritable(workdir: Path, error: OSError) -> UserError:
+    return UserError(f"--workdir {workdir} cannot be written: {error.strerror}; name a folder that can be")
+
+
+def _extends(config: Mapping[str, Any], stored: Mapping[str, Any]) -> bool:
+    constant = all(player["schedule"] == "constant" for player in config["optim"].values())
+    return constant and config["num_steps"] > stored.get("num_steps", 0)
