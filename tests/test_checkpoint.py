@@ -17,8 +17,9 @@ from tests.helpers import tiny
 from veegan_jax.config.build import build
 from veegan_jax.config.convert import effective
 from veegan_jax.errors import UserError
-from veegan_jax.storage.checkpoint import Checkpoints, digests, from_host, to_host
-from veegan_jax.train.compile import initial_state
+from veegan_jax.metrics import COLUMNS
+from veegan_jax.storage.checkpoint import SCORES, Checkpoints, digests, from_host, to_host
+from veegan_jax.train.compile import abstract_state, initial_state
 
 
 @pytest.fixture(scope="module")
@@ -33,12 +34,12 @@ def state(experiment):
 
 @pytest.fixture
 def template(experiment):
-    return jax.eval_shape(lambda: initial_state(experiment))
+    return abstract_state(experiment)
 
 
 @pytest.fixture(autouse=True)
-def _failed_reads_are_let_go():
-    """What Orbax leaves of a failed read complains when it is collected: better here than in the midst of an import."""
+def _failed_reads_are_collected():
+    """Orbax's remains of a failed read warn when they are collected: better here than in the midst of an import."""
     yield
     gc.collect()
 
@@ -47,15 +48,21 @@ def shifted(state, by):
     return dataclasses.replace(state, params=jax.tree.map(lambda leaf: leaf + by, state.params))
 
 
+def opened(folder, *, metric="kl", **options):
+    return Checkpoints(folder, best_metric=COLUMNS[metric], **options)
+
+
 def save(folder, state, config, *steps, kl=None, **options):
-    checkpoints = Checkpoints(folder, **{"keep_latest": 10, **options})
+    checkpoints = opened(folder, **{"keep_latest": 10, **options})
     for i, step in enumerate(steps):
-        checkpoints.save(step, shifted(state, float(step)), effective(config), {"kl": kl[i]} if kl else None)
+        checkpoints.save(step, shifted(state, float(step)), effective(config))
+        if kl:
+            checkpoints.add_scores(step, {"kl": kl[i]})
     checkpoints.close()
 
 
 def restore(folder, template, step=None, **options):
-    checkpoints = Checkpoints(folder, **options)
+    checkpoints = opened(folder, **options)
     try:
         return checkpoints.restore(template, step)
     finally:
@@ -79,7 +86,7 @@ def test_nothing_there(tmp_path, template):
 
 
 def test_state_may_be_donated_while_it_is_written(tmp_path, experiment, state, template):
-    checkpoints = Checkpoints(tmp_path)
+    checkpoints = opened(tmp_path)
     live = shifted(state, 1.0)
     expected = to_host(live)
     checkpoints.save(1, live, effective(experiment.config))
@@ -91,15 +98,17 @@ def test_state_may_be_donated_while_it_is_written(tmp_path, experiment, state, t
 
 @pytest.mark.parametrize(("metric", "values", "best"), [("kl", [0.1, 0.5, 0.4, 0.3], 1), ("modes", [3, 9, 4, 5], 2)])
 def test_latest_and_best_are_kept(tmp_path, experiment, state, metric, values, best):
-    checkpoints = Checkpoints(tmp_path, keep_latest=1, keep_best=1, best_metric=metric)
+    checkpoints = opened(tmp_path, metric=metric, keep_latest=1, keep_best=1)
     for step, value in enumerate(values, start=1):
-        checkpoints.save(step, state, {}, {metric: value, "other": 0.0})
-    checkpoints.save(5, state, {})  # stopped by a signal: saved, but not measured
+        checkpoints.save(step, state, {})
+        checkpoints.add_scores(step, {metric: value, "other": 0.0})
+        assert checkpoints.steps() == sorted({step, checkpoints.best_step()})
+    checkpoints.save(5, state, {})  # A run that is stopped by a signal is saved, but not measured.
     checkpoints.wait()
     assert checkpoints.steps() == [best, 5]
     assert checkpoints.best_step() == best
     checkpoints.close()
-    again = Checkpoints(tmp_path, best_metric=metric, read_only=True)
+    again = opened(tmp_path, metric=metric, read_only=True)
     assert again.best_step() == best
     again.close()
 
@@ -305,7 +314,7 @@ def test_digests_tell_dtype_shape_and_bits(state):
 
 
 def test_unwritable_disk_is_one_clear_error(tmp_path, state):
-    checkpoints = Checkpoints(tmp_path)
+    checkpoints = opened(tmp_path)
     checkpoints.save(1, state, {})
     checkpoints.wait()
     shutil.rmtree(tmp_path / "checkpoints")
@@ -316,7 +325,7 @@ def test_unwritable_disk_is_one_clear_error(tmp_path, state):
 
 
 def test_a_step_that_is_there_is_never_passed_over_in_silence(tmp_path, state):
-    checkpoints = Checkpoints(tmp_path)
+    checkpoints = opened(tmp_path)
     checkpoints.save(1, state, {})
     with pytest.raises(UserError, match="checkpoint 1 .*could not be written: .*already exists"):
         checkpoints.save(1, state, {})
@@ -336,10 +345,37 @@ def test_what_a_killed_save_left_is_never_listed_and_goes(tmp_path, experiment, 
 def test_the_best_is_one_that_was_measured_and_is_whole(tmp_path, experiment, state):
     save(tmp_path, state, experiment.config, 1, 2, 3, 4, kl=[0.3, 0.1, 0.3, math.nan])
     DAMAGES["another config in meta"](tmp_path, 2)
-    checkpoints = Checkpoints(tmp_path, read_only=True)
+    checkpoints = opened(tmp_path, read_only=True)
     assert checkpoints.steps() == [1, 2, 3, 4]
-    assert checkpoints.best_step() == 3  # of equals the latest
+    assert checkpoints.best_step() == 3  # The latest of equals is the best.
     checkpoints.close()
+
+
+@pytest.mark.parametrize("damage", [flip, truncate])
+def test_damaged_scores_hide_no_checkpoint_and_are_not_the_best(tmp_path, experiment, state, template, damage):
+    save(tmp_path, state, experiment.config, 1, 2, kl=[0.2, 0.1])
+    damage(tmp_path / "checkpoints" / "2" / SCORES)
+    checkpoints = opened(tmp_path, read_only=True)
+    assert checkpoints.best_step() == 1
+    assert checkpoints.restore(template).step == 2
+    checkpoints.close()
+
+
+def test_some_fields_of_the_state_are_read_alone(tmp_path, experiment, state, template):
+    save(tmp_path, state, experiment.config, 1)
+    found = restore(tmp_path, {"params": template.params, "ema": template.ema}).state
+    assert set(found) == {"params", "ema"}
+    chex.assert_trees_all_equal(found["params"], to_host(shifted(state, 1.0)).params)
+    chex.assert_trees_all_equal(found["ema"], to_host(state).ema)
+    DAMAGES["a bit of the arrays"](tmp_path, 1)
+    with pytest.raises(UserError, match="1 is damaged"):
+        restore(tmp_path, {"params": template.params})
+
+
+def test_fields_that_have_other_arrays_are_refused(tmp_path, experiment, state, template):
+    save(tmp_path, state, experiment.config, 1)
+    with pytest.raises(UserError, match="params/gen/Dense_9/bias is absent, the config makes float32"):
+        restore(tmp_path, {"params": with_params(template, more).params})
 
 
 def test_a_clock_that_jumps_changes_nothing(tmp_path, experiment, state, template, monkeypatch):

@@ -14,11 +14,11 @@ from ml_collections import ConfigDict
 
 from tests.helpers import ROOT, tiny
 from veegan_jax.errors import UserError
-from veegan_jax.evaluation import scores as evaluate
+from veegan_jax.evaluation.scores import Evaluation
 from veegan_jax.experiments import run as module
 from veegan_jax.experiments.compare import compare
 from veegan_jax.experiments.run import train
-from veegan_jax.storage.files import append, replacing, sync, unwritten, write_atomically
+from veegan_jax.storage.files import append, cannot_write, replacing, sync, write_atomically
 from veegan_jax.storage.folder import LOCK, locked
 
 HOLD = """
@@ -117,23 +117,24 @@ def test_what_is_appended_to_is_never_begun_in_its_middle(tmp_path):
 
 def test_reasons_in_the_words_of_libraries_become_those_of_the_system():
     wrapped = RuntimeError("RESOURCE_EXHAUSTED: Error writing local file: [OS error 28: No space left on device]\nat …")
-    assert "x could not be written: No space left on device. Mend" in str(unwritten("x", wrapped))
-    assert "x could not be written: odd. Mend" in str(unwritten("x", ValueError("odd\nand long")))
-    assert "x could not be written: KeyError. Mend" in str(unwritten("x", KeyError()))
+    assert "x could not be written: No space left on device. Mend" in str(cannot_write("x", wrapped))
+    assert "x could not be written: odd. Mend" in str(cannot_write("x", ValueError("odd\nand long")))
+    assert "x could not be written: KeyError. Mend" in str(cannot_write("x", KeyError()))
 
 
 def test_workdir_that_vanishes_in_a_run_is_one_line_and_stays_away(tmp_path, monkeypatch):
-    """After its first checkpoint, while nothing is being saved."""
-    saved, real = tmp_path / "run" / "checkpoints" / "4", evaluate.measure
+    """The folder goes after the last checkpoint, while nothing is being saved."""
+    saved, real = tmp_path / "run" / "checkpoints" / "8", Evaluation.measure
 
     def measure(*arguments):
-        if (tmp_path / "run" / "metrics.jsonl").read_bytes().count(b"\n") == 3:  # steps 2, 4 and 6
+        # The rows of steps 2, 4 and 6 are there.
+        if (tmp_path / "run" / "metrics.jsonl").read_bytes().count(b"\n") == 3:
             while not saved.exists():
                 time.sleep(0.01)
             shutil.rmtree(tmp_path / "run")
         return real(*arguments)
 
-    monkeypatch.setattr(evaluate, "measure", measure)
+    monkeypatch.setattr(Evaluation, "measure", measure)
     with pytest.raises(UserError, match=f"{tmp_path}/run/.* could not be written: No such file or directory"):
         train(tiny(), tmp_path / "run")
     assert not (tmp_path / "run").exists()

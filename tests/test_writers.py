@@ -98,8 +98,8 @@ def test_readers_of_events_see_one_value_a_step_over_resumes_and_clock_jumps(tmp
 
 def test_line_shows_step_speed_time_left_losses_and_the_last_scores(tmp_path, capsys):
     writer = Writer(tmp_path, 0, 100)
-    writer.write(10, {"loss/gen": 2.0}, {"kl": 0.5})
-    writer.write(20, {"loss/gen": 1.0}, {})
+    writer.write(10, {"loss/gen": 2.0, "kl": 0.5})
+    writer.write(20, {"loss/gen": 1.0})
     writer.close()
     first, second = capsys.readouterr().err.splitlines()
     assert first.startswith("step 10/100  ")
@@ -112,9 +112,9 @@ def test_speed_does_not_go_by_a_clock_that_jumps(tmp_path, monkeypatch):
     writer = Writer(tmp_path, 0, 100)
     monkeypatch.setattr(time, "time", lambda: 0.0)
     time.sleep(0.01)
-    writer.write(10, {}, {})
+    writer.write(10, {})
     monkeypatch.setattr(time, "time", lambda: 1e12)
-    writer.write(20, {}, {})
+    writer.write(20, {})
     assert all(0 < row["steps_per_second"] < 1e4 for row in read_rows(tmp_path))
 
 
@@ -123,7 +123,7 @@ def test_full_disk_is_one_line_that_names_the_file(tmp_path, name):
     writer = Writer(tmp_path, 0, 100)
     (tmp_path / name).unlink()
     (tmp_path / name).symlink_to("/dev/full")
-    for write in (lambda: writer.write(10, {"loss/gen": 1.0}, {}), writer.sync):
+    for write in (lambda: writer.write(10, {"loss/gen": 1.0}), writer.sync):
         with pytest.raises(UserError) as error:
             write()
         assert str(error.value).startswith(f"{tmp_path / name} could not be written: ")
@@ -134,9 +134,9 @@ def test_full_disk_is_one_line_that_names_the_file(tmp_path, name):
 def test_a_folder_that_is_taken_away_is_not_made_again(tmp_path):
     (tmp_path / "run").mkdir()
     writer = Writer(tmp_path / "run", 0, 100)
-    writer.write(10, {"loss/gen": 1.0}, {})
+    writer.write(10, {"loss/gen": 1.0})
     shutil.rmtree(tmp_path / "run")
-    for write in (lambda: writer.write(20, {}, {}), writer.sync, lambda: Writer(tmp_path / "run" / "deeper", 0, 100)):
+    for write in (lambda: writer.write(20, {}), writer.sync, lambda: Writer(tmp_path / "run" / "deeper", 0, 100)):
         with pytest.raises(UserError, match="could not be written: No such file or directory"):
             write()
     assert not (tmp_path / "run").exists()

@@ -10,11 +10,12 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from veegan_jax.config.build import Experiment, build
+from veegan_jax.config.build import build
 from veegan_jax.config.check import suggestion
 from veegan_jax.config.convert import comparison, effective, read_json
 from veegan_jax.errors import NonFiniteError, UserError
-from veegan_jax.evaluation import tables
+from veegan_jax.evaluation.scores import Evaluation
+from veegan_jax.evaluation.tables import table
 from veegan_jax.experiments.run import Outcome, train
 from veegan_jax.parallel import processes
 from veegan_jax.storage.files import write_atomically
@@ -27,20 +28,31 @@ RESULTS, DIVERGED = "results.json", "diverged.json"
 def compare(config: ConfigDict, workdir: Path) -> Outcome:
     """Trains each row of a comparison in a folder of its own, and writes one table of them all.
 
-    A row that is finished is read, not trained again. One whose losses stop being finite is said to have diverged, and
-    the others go on.
+    A finished row is read, not trained again. A row whose losses stop being finite is reported as diverged, and the
+    other rows are trained all the same.
 
     Raises:
         UserError: if any row's config, or a folder, is wrong or in use, before anything is compiled.
     """
     rows = comparison(config)
-    experiments = {name: build(row) for name, row in rows.items()}
+    evaluations = {name: Evaluation(build(row)) for name, row in rows.items()}
     for row in rows.values():
         select_devices(row)
     with locked(workdir):
         for name, row in rows.items():
             check_or_write_config(workdir / name, effective(row))
-        return _compare(config, rows, experiments, workdir)
+        results = {}
+        for name, row in rows.items():
+            if (found := finished(workdir / name, row)) is None:
+                outcome = _train(row, workdir / name)
+                # No row needs another row's programs, and Linux grants a process only a limited number of memory maps.
+                jax.clear_caches()
+                if outcome.stopped_by:
+                    return outcome
+                found = finished(workdir / name, row)
+            results[name] = found or {}
+            print(f"{name}: {results[name].get('diverged') or 'done'}", flush=True)
+        return Outcome(config.num_steps, _write_table(next(iter(evaluations.values())), results, workdir), None)
 
 
 def train_row(config: ConfigDict, workdir: Path, name: str) -> Outcome:
@@ -57,43 +69,34 @@ def train_row(config: ConfigDict, workdir: Path, name: str) -> Outcome:
     return _train(rows[name], workdir / name)
 
 
-def _compare(
-    config: ConfigDict, rows: Mapping[str, ConfigDict], experiments: Mapping[str, Experiment], workdir: Path
-) -> Outcome:
-    results = {}
-    for name, row in rows.items():
-        if (found := finished(workdir / name, row)) is None:
-            outcome = _train(row, workdir / name)
-            jax.clear_caches()  # no row needs another's programs, and Linux grants a process only so many memory maps
-            if outcome.stopped_by:
-                return outcome
-            found = finished(workdir / name, row)
-        results[name] = found or {}
-        print(f"{name}: {results[name].get('diverged') or 'done'}", flush=True)
-    scores = {name: found.get("replicas", []) for name, found in results.items()}
-    # Only rows that have a reconstructor know what the prior itself scores.
-    real = {name: value for found in results.values() for name, value in found.get("real", {}).items()}
-    table = tables.table(experiments[next(iter(rows))], scores, real)
-    if diverged := [f"{name}: {found['diverged']}" for name, found in results.items() if "diverged" in found]:
-        table += "\n\nDiverged: " + "; ".join(diverged) + "."
-    write_atomically(workdir / RESULTS, json.dumps({"rows": scores, "real": real}, indent=2) + "\n")
-    write_atomically(workdir / "results.md", table + "\n")
-    return Outcome(config.num_steps, table, None)
-
-
 def finished(folder: Path, config: ConfigDict) -> dict[str, Any] | None:
-    """The results of a row that has been trained to the end, or has diverged; None if it has not."""
+    """Returns the results of a row that has been trained to the end, or has diverged; None if it has not."""
     if not (folder / CONFIG).exists() or stored_config(folder) != json.loads(json.dumps(effective(config))):
         return None
     for path in (folder / RESULTS, folder / DIVERGED):
-        with suppress(UserError):  # absent, or damaged: the row goes on from its last checkpoint, and is measured again
+        # Without whole results the row resumes from its last checkpoint, and is measured again.
+        with suppress(UserError):
             results = read_json(path)
             if "diverged" in results or results.get("step") == config.num_steps:
                 return results
     return None
 
 
+def _write_table(evaluation: Evaluation, results: Mapping[str, Mapping[str, Any]], workdir: Path) -> str:
+    """Writes the results of all rows, and returns their table."""
+    scores = {name: found.get("replicas", []) for name, found in results.items()}
+    # The score of the prior itself is known only to rows that have a reconstructor, so all rows' ceilings are merged.
+    real = {name: value for found in results.values() for name, value in found.get("real", {}).items()}
+    markdown = table(evaluation, scores, real)
+    if diverged := [f"{name}: {found['diverged']}" for name, found in results.items() if "diverged" in found]:
+        markdown += "\n\nDiverged: " + "; ".join(diverged) + "."
+    write_atomically(workdir / RESULTS, json.dumps({"rows": scores, "real": real}, indent=2) + "\n")
+    write_atomically(workdir / "results.md", markdown + "\n")
+    return markdown
+
+
 def _train(config: ConfigDict, folder: Path) -> Outcome:
+    """Trains a row; a row that diverges leaves a file that says so."""
     try:
         return train(config, folder)
     except NonFiniteError as error:

@@ -1,149 +1,73 @@
-"""What is kept of a run, by the process that writes: rows, scores, pictures, checkpoints, and the table at the end."""
+"""The hooks of a run: check, save, evaluate, plot and log between calls of the step, and conclude at the end.
+
+All of them run in the process that writes, and raise UserError, naming the file, where one cannot be written.
+"""
 
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
-from veegan_jax.config.build import Experiment
 from veegan_jax.config.convert import effective
-from veegan_jax.evaluation import plots as report
-from veegan_jax.evaluation import scores as evaluate
-from veegan_jax.evaluation import tables
-from veegan_jax.inference.model import Sampler
+from veegan_jax.evaluation import plots
+from veegan_jax.evaluation.scores import MODEL_SEED, REAL_SEED, Evaluation, Scores
+from veegan_jax.evaluation.tables import as_row, save_results, table
 from veegan_jax.storage.checkpoint import Checkpoints, Restored
 from veegan_jax.storage.files import replacing
 from veegan_jax.storage.folder import check_or_write_config, locked
 from veegan_jax.storage.logs import Writer, read_rows
 from veegan_jax.storage.versions import versions
-from veegan_jax.train.compile import initial_state
+from veegan_jax.train.compile import abstract_state
+from veegan_jax.train.loop import Row, diverged
 from veegan_jax.train.state import TrainState
 
 
-class Record:
-    """The record of a run. Its methods raise UserError, naming the file, where one cannot be written.
+class OpenRun(NamedTuple):
+    """The folder of a run, locked and open, in the process that writes.
 
     Attributes:
-        restored: the checkpoint after which it goes on; None for a run that begins.
+        evaluation: measures the run's models.
+        workdir: the folder.
+        checkpoints: those of the folder.
+        writer: of rows, events and the progress line.
+        restored: the checkpoint from which the run resumes; None for a run that begins.
     """
 
-    def __init__(
-        self,
-        experiment: Experiment,
-        workdir: Path,
-        checkpoints: Checkpoints,
-        writer: Writer,
-        restored: Restored | None,
-    ):
-        self._experiment, self._config = experiment, experiment.config
-        self._workdir, self._checkpoints, self._writer = workdir, checkpoints, writer
-        self._sampler = Sampler(experiment)
-        self.restored = restored
-        # What was restored need not be saved again, nor the untrained state.
-        self._saved = restored.step if restored else 0
-
-    def advance(self, step: int) -> None:
-        """Shows that the run is at `step`."""
-        self._writer.advance(step)
-
-    def log(self, step: int, losses: Mapping[str, float]) -> None:
-        """Writes the losses, where that is due."""
-        if step % self._config.log_every == 0:
-            self._writer.write(step, losses, {})
-
-    def milestone(
-        self, step: int, state: TrainState, losses: Mapping[str, float], *, measured: bool, saved: bool
-    ) -> list[evaluate.Scores] | None:
-        """Measures and saves, whichever is due; returns the scores of the replicas."""
-        replicas = self._measure(step, state) if measured else None
-        scores = tables.as_row(replicas) if replicas else {}
-        if scores or step % self._config.log_every == 0:
-            self._writer.write(step, losses, scores)
-        if saved:
-            self.save(step, state, scores or None)
-        return replicas
-
-    def save(self, step: int, state: TrainState, scores: Mapping[str, float] | None = None) -> None:
-        """Saves a step, unless it is saved already."""
-        if step == self._saved:
-            return
-        self._writer.sync()  # no checkpoint outlives the rows before it
-        self._checkpoints.save(step, state, effective(self._config), scores)
-        self._saved = step
-
-    def wait(self) -> None:
-        """Returns when everything is on disk."""
-        self._checkpoints.wait()
-
-    def _measure(self, step: int, state: TrainState) -> list[evaluate.Scores]:
-        measured = [
-            evaluate.measure(self._experiment, self._sampler, self._sampler.trained(state, replica))
-            for replica in range(self._config.num_seeds)
-        ]
-        self._draw(step, measured[0][1])
-        return [scores for scores, _ in measured]
-
-    def _draw(self, step: int, samples: np.ndarray) -> None:
-        """The picture of the first replica's samples; points of the plane are kept, for the film at the end."""
-        shape = self._experiment.source.shape
-        if not report.drawable(shape):
-            return
-        if shape == (2,):
-            with replacing(self._workdir / "samples" / f"{step:08d}.npy") as file:
-                np.save(file, samples)
-        real = self._sampler.real(report.REAL_SHOWN, evaluate.REAL_SEED)
-        title = f"{self._config.objective} on {self._config.data}, step {step:,}"
-        figure = report.draw_samples(samples, real, title)
-        report.save(figure, self._workdir / "pictures" / f"samples_{step:08d}.png")
-        self._writer.picture("samples", report.pixels(figure), step)
-
-    def conclude(self, step: int, state: TrainState, replicas: list[evaluate.Scores] | None) -> str:
-        """The table and the last pictures; `replicas` are the scores of this step, if they have been measured."""
-        params = [self._sampler.trained(state, replica) for replica in range(self._config.num_seeds)]
-        scores = [
-            measured | evaluate.invert(self._experiment, self._sampler, own)
-            for measured, own in zip(replicas or self._measure(step, state), params, strict=True)
-        ]
-        shape, pictures = self._experiment.source.shape, self._workdir / "pictures"
-        real = self._sampler.real(report.REAL_SHOWN, evaluate.REAL_SEED)
-        if shape == (2,):
-            film = report.draw_film(report.load_frames(self._workdir / "samples"), real)
-            report.save(film, pictures / "samples_over_time.png")
-        if self._experiment.objective.encode and report.drawable(shape):
-            z = self._sampler.encode(params[0], real)
-            pairs = report.draw_pairs(real, self._sampler.decode(params[0], z, evaluate.MODEL_SEED))
-            report.save(pairs, pictures / "reconstructions.png")
-        ceiling = evaluate.measure_real(self._experiment, self._sampler)
-        report.save(report.draw_curves(read_rows(self._workdir), ceiling), pictures / "curves.png")
-        row = f"{self._config.objective}, step {step:,}"
-        table = tables.table(self._experiment, {row: scores}, ceiling)
-        tables.save_results(self._workdir / "results", step, scores, ceiling, table)
-        return table
+    evaluation: Evaluation
+    workdir: Path
+    checkpoints: Checkpoints
+    writer: Writer
+    restored: Restored | None
 
 
 @contextmanager
-def recorded(experiment: Experiment, workdir: Path, num_devices: int) -> Iterator[Record]:
-    """Takes the folder, reads the newest whole checkpoint, and says what begins.
+def open_run(evaluation: Evaluation, workdir: Path, num_devices: int) -> Iterator[OpenRun]:
+    """Locks the folder, reads the newest whole checkpoint, and prints what begins.
 
     Raises:
         UserError: if the folder cannot be written, is in use or another run's, or no checkpoint there is whole.
     """
-    config = experiment.config
-    keep = {"keep_latest": config.keep_latest, "keep_best": config.keep_best, "best_metric": experiment.best_metric}
+    experiment = evaluation.experiment
+    config, keep = experiment.config, {"best_metric": experiment.best_metric}
     with locked(workdir):
         check_or_write_config(workdir, effective(config))
-        with closing(Checkpoints(workdir, **keep)) as checkpoints:
-            restored = checkpoints.restore(jax.eval_shape(lambda: initial_state(experiment)))
+        with closing(
+            Checkpoints(workdir, **keep, keep_latest=config.keep_latest, keep_best=config.keep_best)
+        ) as checkpoints:
+            restored = checkpoints.restore(abstract_state(experiment))
             with closing(Writer(workdir, restored.step if restored else 0, config.num_steps)) as writer:
-                for line in _greeting(experiment, num_devices, workdir, restored):
+                for line in banner(config, num_devices, workdir, restored):
                     writer.say(line)
-                yield Record(experiment, workdir, checkpoints, writer, restored)
+                yield OpenRun(evaluation, workdir, checkpoints, writer, restored)
 
 
-def _greeting(experiment: Experiment, num_devices: int, workdir: Path, restored: Restored | None) -> Iterator[str]:
-    config, platform = experiment.config, jax.default_backend()
+def banner(config: Any, num_devices: int, workdir: Path, restored: Restored | None) -> Iterator[str]:
+    """Yields the lines that a run begins with."""
+    platform = jax.default_backend()
     begin = f"resuming at step {restored.step:,}" if restored else "starting"
     replicas = f", {config.num_seeds} seeds at once" if config.num_seeds > 1 else ""
     where = f"{num_devices} {platform} device{'s' if num_devices > 1 else ''}"
@@ -157,3 +81,106 @@ def _greeting(experiment: Experiment, num_devices: int, workdir: Path, restored:
         f"{n} {then.get(n)} → {now.get(n)}" for n in sorted({*now, *then}) if then.get(n) != now.get(n)
     ):
         yield f"bits may differ from an uninterrupted run: {changed}"
+
+
+@jax.jit
+def _all_finite(tree: Any) -> jax.Array:
+    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)]))
+
+
+def check_finite(step: int, state: TrainState, row: Row) -> None:
+    """Raises NonFiniteError, naming the nets, if parameters are not finite."""
+    bad = [name for name, params in state.params.items() if not _all_finite(params)]
+    if bad:
+        raise diverged(f"parameters of {', '.join(sorted(bad))} are not finite after step {step}")
+
+
+def save(run: OpenRun, step: int, state: TrainState, row: Row) -> None:
+    """Saves a step, unless it is saved already; an untrained state need not be saved."""
+    if step == 0 or step in run.checkpoints.steps():
+        return
+    run.writer.sync()  # A checkpoint must not outlive the rows before it.
+    run.checkpoints.save(step, state, effective(run.evaluation.experiment.config), row)
+
+
+class Evaluate:
+    """Measures all replicas, adds the means to the step's row, and stores them beside the step's checkpoint.
+
+    Attributes:
+        latest: the step measured last, and the scores of each replica.
+    """
+
+    def __init__(self, run: OpenRun):
+        self._run = run
+        self.latest: tuple[int, list[Scores]] = (-1, [])
+
+    def __call__(self, step: int, state: TrainState, row: Row) -> None:
+        """Measures the models of a step."""
+        means = as_row(self.scores(step, state))
+        row.update(means)
+        self._run.checkpoints.add_scores(step, means)
+
+    def scores(self, step: int, state: TrainState) -> list[Scores]:
+        """Returns the scores of each replica at a step, which are measured once."""
+        if self.latest[0] != step:
+            evaluation = self._run.evaluation
+            self.latest = step, [evaluation.measure(params)[0] for params in _replicas(evaluation, state)]
+        return self.latest[1]
+
+
+def plot(run: OpenRun, step: int, state: TrainState, row: Row) -> None:
+    """Draws samples of the first replica; points of the plane are stored too, for the picture over time at the end."""
+    evaluation = run.evaluation
+    config, shape = evaluation.experiment.config, evaluation.experiment.source.shape
+    if not plots.drawable(shape):
+        return
+    params = evaluation.sampler.trained(state, 0)
+    shown = min(plots.REAL_SHOWN, evaluation.experiment.num_eval)
+    _, samples = evaluation.sampler.generate(params, shown, MODEL_SEED)
+    if shape == (2,):
+        with replacing(run.workdir / "samples" / f"{step:08d}.npy") as file:
+            np.save(file, samples)
+    real = evaluation.sampler.real(plots.REAL_SHOWN, REAL_SEED)
+    figure = plots.draw_samples(samples, real, f"{config.objective} on {config.data}, step {step:,}")
+    plots.save(figure, run.workdir / "pictures" / f"samples_{step:08d}.png")
+    run.writer.picture("samples", plots.pixels(figure), step)
+
+
+def log(run: OpenRun, step: int, state: TrainState | None, row: Row) -> None:
+    """Writes the row of a step."""
+    run.writer.write(step, row)
+
+
+def conclude(run: OpenRun, replicas: list[Scores], step: int, state: TrainState) -> str:
+    """Writes the table and the last pictures of a finished run.
+
+    Args:
+        run: the run.
+        replicas: the scores of each replica at the last step.
+        step: the last step.
+        state: after that step.
+
+    Returns:
+        The table, as Markdown.
+    """
+    evaluation, pictures = run.evaluation, run.workdir / "pictures"
+    experiment, sampler = evaluation.experiment, evaluation.sampler
+    params = _replicas(evaluation, state)
+    scores = [own | evaluation.invert(p) for own, p in zip(replicas, params, strict=True)]
+    shape, real = experiment.source.shape, sampler.real(plots.REAL_SHOWN, REAL_SEED)
+    if shape == (2,):
+        film = plots.draw_film(plots.load_frames(run.workdir / "samples"), real)
+        plots.save(film, pictures / "samples_over_time.png")
+    if experiment.objective.encode and plots.drawable(shape):
+        z = sampler.encode(params[0], real)
+        plots.save(plots.draw_pairs(real, sampler.decode(params[0], z, MODEL_SEED)), pictures / "reconstructions.png")
+    ceiling = evaluation.measure_real()
+    plots.save(plots.draw_curves(read_rows(run.workdir), ceiling), pictures / "curves.png")
+    markdown = table(evaluation, {f"{experiment.config.objective}, step {step:,}": scores}, ceiling)
+    save_results(run.workdir / "results", step, scores, ceiling, markdown)
+    return markdown
+
+
+def _replicas(evaluation: Evaluation, state: TrainState) -> list[Mapping[str, Any]]:
+    """Returns each replica's parameters for inference."""
+    return [evaluation.sampler.trained(state, i) for i in range(evaluation.experiment.config.num_seeds)]

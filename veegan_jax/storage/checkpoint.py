@@ -1,14 +1,13 @@
-"""Checkpoints of a run: the state, with a digest of every array, the config and the versions that made it."""
+"""Checkpoints of a run: the state, a digest of every array, the config, and the versions that made them."""
 
 import dataclasses
-import hashlib
 import itertools
 import json
 import logging
 import math
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,28 +16,34 @@ import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import preservation_policy
 
-from veegan_jax.errors import UserError
-from veegan_jax.metrics import HIGHER_IS_BETTER
-from veegan_jax.storage.files import unwritten
+from veegan_jax.config.build import Experiment
+from veegan_jax.config.convert import read_json
+from veegan_jax.errors import UserError, one_line
+from veegan_jax.metrics import Column
+from veegan_jax.storage.files import cannot_write, digest, write_atomically
 from veegan_jax.storage.versions import versions
+from veegan_jax.train.compile import abstract_state
 from veegan_jax.train.state import TrainState
 
 _log = logging.getLogger("veegan_jax")
+# The file beside a checkpoint's state that says how good the checkpoint is. A step is saved before it is measured, so
+# that no failing score can lose it; so its scores cannot be part of what Orbax writes.
+SCORES = "scores.json"
 
 
 class Restored(NamedTuple):
     """A whole checkpoint: its step, its state (numpy leaves), and its metadata."""
 
     step: int
-    state: TrainState
+    state: Any
     meta: dict[str, Any]
 
 
 @dataclasses.dataclass
-class _Best(preservation_policy.PreservationPolicy):
-    """Keeps those of the checkpoints that a function of their steps chooses."""
+class _Kept(preservation_policy.PreservationPolicy):
+    """The policy by which Orbax keeps the checkpoints that a function of their steps chooses."""
 
-    chosen: Callable[[list[int]], list[int]]
+    chosen: Callable[[list[int]], set[int]]
 
     def should_preserve(self, checkpoints: Sequence[Any], *, context: object) -> list[bool]:
         kept = self.chosen([checkpoint.step for checkpoint in checkpoints])
@@ -46,75 +51,63 @@ class _Best(preservation_policy.PreservationPolicy):
 
 
 class Checkpoints:
-    """The checkpoints under `workdir/checkpoints`: the latest few, and the best few by a metric.
+    """The checkpoints under `workdir/checkpoints`: the latest few, and the best few by a column.
 
-    Orbax writes in the background and in one rename, so that a kill leaves no half checkpoint that is taken for a whole
-    one; but it has no checksums, so each array's digest is stored beside the state, and compared when it is read.
+    Orbax writes in the background and ends with one rename, so that a kill never leaves half a checkpoint that looks
+    whole. Orbax has no checksums, so each array's digest is stored beside the state and compared when it is read.
     """
 
     def __init__(
         self,
         workdir: Path,
         *,
+        best_metric: Column,
         keep_latest: int = 1,
         keep_best: int = 0,
-        best_metric: str = "kl",
         read_only: bool = False,
     ):
         self.directory = workdir / "checkpoints"
         self._damaged = workdir / "damaged"
         self._read_only = read_only
-        self._best_metric = best_metric
-        # Not Orbax's own metrics: those have no digest, and one damaged file of theirs would hide all checkpoints.
+        self._best_metric, self._keep_latest, self._keep_best = best_metric, keep_latest, keep_best
+        # Orbax's own metrics have no digest, and one damaged file of them would hide all checkpoints.
         self._goodness: dict[int, float] = {}
-        keep = [preservation_policy.LatestN(keep_latest), _Best(lambda steps: self._ranked(steps)[:keep_best])]
         if not read_only:
             try:
                 self.directory.mkdir(parents=True, exist_ok=True)
             except OSError as error:
-                raise unwritten(self.directory, error) from error
-        self._manager = ocp.CheckpointManager(
-            self.directory.absolute(),
-            options=ocp.CheckpointManagerOptions(
-                preservation_policy=preservation_policy.AnyPreservationPolicy(keep),
-                create=False,  # as several processes want, of which this one alone reads and writes
-                multiprocessing_options=ocp.options.MultiprocessingOptions(
-                    primary_host=jax.process_index(),
-                    active_processes={jax.process_index()},
-                    barrier_sync_key_prefix="veegan_jax",
-                ),
-                read_only=read_only,
-                cleanup_tmp_directories=not read_only,
-                # Made in the background, a folder that cannot be made holds the process up for five minutes. And the
-                # timeout is one of the wall clock: if that jumps forward, a save must not fail.
-                async_options=ocp.AsyncOptions(create_directories_asynchronously=False, timeout_secs=10**9),
-            ),
-            item_names=("state", "meta"),
-        )
+                raise cannot_write(self.directory, error) from error
+        self._manager = _manager(self.directory, _Kept(self._kept), read_only)
         for step in self.steps():
-            with suppress(Exception):  # a damaged one is not the best; `restore` says so
-                self._note(step, self._meta(step)["scores"])
+            with suppress(Exception):  # A damaged checkpoint is not the best one; `restore` names the damage.
+                self._rank(step, self._scores(step))
 
     def save(
-        self, step: int, state: TrainState, config: Mapping[str, Any], metrics: Mapping[str, float] | None = None
+        self, step: int, state: TrainState, config: Mapping[str, Any], losses: Mapping[str, float] | None = None
     ) -> None:
         """Starts to write a checkpoint; the state may be donated as soon as this returns.
 
+        Args:
+            step: of the state.
+            state: to save.
+            config: the run's fields.
+            losses: of the step's row in the logs, which a resumed run writes if a kill came before the row.
+
         Raises:
-            UserError: if it, or the one before it, could not be written.
+            UserError: if this checkpoint, or the one before it, could not be written.
         """
         host = to_host(state)
         content = {
             "step": step,
             "config": dict(config),
             "versions": versions(config),
-            "scores": None if metrics is None else dict(metrics),
+            "losses": dict(losses or {}),
             "arrays": kinds(host),
             "digests": digests(host),
         }
-        self._note(step, metrics)
+        self._goodness.pop(step, None)
         try:
-            # force: nothing but the caller decides when to save, and a step that is there already is an error.
+            # With `force`, nothing but the caller decides when to save, and a step that exists already is an error.
             self._manager.save(
                 step,
                 args=ocp.args.Composite(
@@ -124,7 +117,23 @@ class Checkpoints:
                 force=True,
             )
         except Exception as error:
-            raise self._unwritten(f"checkpoint {step} (or the one before it)", error) from error
+            raise self._cannot_write(f"checkpoint {step} (or the one before it)", error) from error
+
+    def add_scores(self, step: int, scores: Mapping[str, float]) -> None:
+        """Stores the scores of a checkpoint beside it, and removes the checkpoints that are no longer kept.
+
+        Raises:
+            UserError: if the scores, or the checkpoint, could not be written.
+        """
+        self.wait()
+        if step not in self.steps():
+            return
+        content = {"scores": {name: value for name, value in scores.items() if math.isfinite(value)}}
+        text = json.dumps({**content, "digest": _content_digest(content)}, indent=2)
+        write_atomically(self._folder(step) / SCORES, text + "\n")
+        self._rank(step, content["scores"])
+        for other in set(self.steps()) - self._kept(self.steps()):
+            self._manager.delete(other)
 
     def wait(self) -> None:
         """Returns when everything is on disk.
@@ -135,43 +144,58 @@ class Checkpoints:
         try:
             self._manager.wait_until_finished()
         except Exception as error:
-            raise self._unwritten("the last checkpoint", error) from error
+            raise self._cannot_write("the last checkpoint", error) from error
 
-    def _unwritten(self, what: str, error: Exception) -> UserError:
-        kept = ", ".join(str(step) for step in self.steps() if self._folder(step).exists()) or "none"
-        return UserError(f"{unwritten(f'{self.directory}: {what}', error)}; whole ones there: {kept}")
+    def _cannot_write(self, what: str, error: Exception) -> UserError:
+        whole = ", ".join(str(step) for step in self.steps() if self._folder(step).exists()) or "none"
+        return UserError(f"{cannot_write(f'{self.directory}: {what}', error)}; whole ones there: {whole}")
 
     def steps(self) -> list[int]:
         """The steps that have a checkpoint, oldest first."""
         return sorted(self._manager.all_steps())
 
     def best_step(self) -> int | None:
-        """The step whose checkpoint is best by the metric, of those that were measured; None if none was."""
+        """The step whose checkpoint is best by the column, of those that were measured; None if none was."""
         return next(iter(self._ranked(self.steps())), None)
 
-    def _note(self, step: int, scores: Mapping[str, float] | None) -> None:
-        sign = 1 if self._best_metric in HIGHER_IS_BETTER else -1
-        self._goodness.pop(step, None)
-        if scores and not math.isnan(score := scores[self._best_metric]):
-            self._goodness[step] = sign * score
+    def _scores(self, step: int) -> Mapping[str, float]:
+        """Returns the scores of a checkpoint; version 0.1.0 stored them in its metadata."""
+        meta = self._meta(step)
+        if not (path := self._folder(step) / SCORES).exists():
+            return meta.get("scores") or {}
+        stored = read_json(path)
+        if stored.pop("digest", None) != _content_digest(stored):
+            raise ValueError("its scores differ from their digest")
+        scores: dict[str, float] = stored["scores"]
+        return scores
+
+    def _rank(self, step: int, scores: Mapping[str, float]) -> None:
+        score = scores.get(self._best_metric.name, math.nan)
+        if not math.isnan(score):
+            self._goodness[step] = score if self._best_metric.direction == "higher" else -score
 
     def _ranked(self, steps: Iterable[int]) -> list[int]:
-        """Those of the steps that were measured, the best first, and of equals the latest."""
+        """Returns those of the steps that were measured, the best first, and of equals the latest."""
         measured = [step for step in steps if step in self._goodness]
         return sorted(measured, key=lambda step: (self._goodness[step], step), reverse=True)
 
-    def restore(self, template: TrainState, step: int | None = None) -> Restored | None:
-        """The newest whole checkpoint, or that of `step`; None if there are none at all.
+    def _kept(self, steps: list[int]) -> set[int]:
+        return {*sorted(steps)[-self._keep_latest :], *self._ranked(steps)[: self._keep_best]}
 
-        Damaged ones that are newer are named in a warning, and put aside (unless read-only) once a whole one is found.
+    def restore(self, template: Any, step: int | None = None) -> Restored | None:
+        """Reads the newest whole checkpoint, or that of `step`; returns None if there are none at all.
+
+        Newer ones that are damaged are named in a warning, and moved aside (unless read-only) when a whole one is
+        found.
 
         Args:
-            template: an abstract state of the shapes and dtypes expected.
-            step: to read this one and no other.
+            template: an abstract tree of the shapes and dtypes expected: a `TrainState`, or a dict of some of its
+                fields, such as `{"params": …}`, to read those alone.
+            step: the only checkpoint to read; None for the newest.
 
         Raises:
-            UserError: if `step` is damaged or missing, or all are damaged; or if one that is whole has other arrays
-                than the template. Nothing is moved then.
+            UserError: if `step` is damaged or missing, or all are damaged; or if a whole one has other arrays than the
+                template. Nothing is moved then.
         """
         candidates = [step] if step is not None else self.steps()[::-1]
         if step is not None and step not in self.steps():
@@ -183,7 +207,7 @@ class Checkpoints:
             except (UserError, MemoryError):
                 raise
             except Exception as error:
-                damaged[candidate] = f"{self._folder(candidate)} is damaged: {_first_line(error)}"
+                damaged[candidate] = f"{self._folder(candidate)} is damaged: {one_line(error)[:150]}"
             else:
                 for bad, problem in damaged.items():
                     self._pass_over(bad, problem, restored.step)
@@ -207,24 +231,27 @@ class Checkpoints:
             raise ValueError(f"it is that of step {content['step']} under another name")
         return content
 
-    def _read(self, step: int, template: TrainState) -> Restored:
-        meta = self._meta(step)
+    def _read(self, step: int, template: Any) -> Restored:
+        meta, whole = self._meta(step), isinstance(template, TrainState)
         abstract = jax.tree.map(_as_numpy_template, _with_key_data(template))
-        # Before Orbax reads it, who casts to a template's dtype, and says little of other differences.
-        if differing := _differences(meta["arrays"], kinds(abstract)):
+        expected = kinds(abstract)
+        stored = meta["arrays"] if whole else _under(meta["arrays"], template)
+        # Orbax would cast to the template's dtypes, and says little of other differences, so they are found first.
+        if differing := _differences(stored, expected):
             raise UserError(
                 f"{self._folder(step)} holds another model than this config's: {differing}. Nothing was changed; use "
                 "the config it was trained with, or another --workdir"
             )
-        items = self._manager.restore(step, args=ocp.args.Composite(state=ocp.args.StandardRestore(abstract)))
+        how = ocp.args.StandardRestore(abstract) if whole else ocp.args.PyTreeRestore(abstract, partial_restore=True)
+        items = self._manager.restore(step, args=ocp.args.Composite(state=how))
         state = jax.tree.map(np.asarray, items["state"])
-        found, expected = digests(state), meta["digests"]
-        if wrong := sorted(name for name in found.keys() | expected.keys() if found.get(name) != expected.get(name)):
+        found, recorded = digests(state), {name: meta["digests"].get(name) for name in stored}
+        if wrong := sorted(name for name in found.keys() | recorded.keys() if found.get(name) != recorded.get(name)):
             raise ValueError(f"{len(wrong)} of {len(found)} arrays differ from their digests, first {wrong[0]}")
         return Restored(step, state, meta)
 
     def _pass_over(self, step: int, problem: str, used: int) -> None:
-        """Says so, and moves a damaged checkpoint out of the way, so that training can write that step again."""
+        """Names a damaged checkpoint, and moves it aside, so that training can write that step again."""
         if self._read_only:
             _log.warning("%s; step %d is used instead", problem, used)
             return
@@ -233,7 +260,7 @@ class Checkpoints:
             self._damaged.mkdir(exist_ok=True)
             shutil.move(self._folder(step), target)
         except OSError as error:
-            raise unwritten(target, error) from error
+            raise cannot_write(target, error) from error
         _log.warning("%s; step %d is used instead, and the damaged one is kept as %s", problem, used, target)
         self._manager.reload()
 
@@ -249,32 +276,94 @@ class Checkpoints:
             self._manager.close()
 
 
+def read_checkpoint(experiment: Experiment, workdir: Path, template: Any, step: int | str = "latest") -> Restored:
+    """Reads a checkpoint of a run, and changes nothing.
+
+    Args:
+        experiment: of the run.
+        workdir: of the run.
+        template: see `Checkpoints.restore`.
+        step: 'latest', 'best' by the config's metric (the latest of a run that was never measured), or a number.
+
+    Raises:
+        UserError: if there is no such checkpoint, or no whole one.
+    """
+    if step not in ("latest", "best") and not str(step).isdecimal():
+        raise UserError(f"step is {step!r}; it must be latest, best or a number")
+    missing = UserError(f"--workdir {workdir} holds no checkpoint yet; train there first")
+    if not (workdir / "checkpoints").is_dir():
+        raise missing
+    with closing(Checkpoints(workdir, best_metric=experiment.best_metric, read_only=True)) as checkpoints:
+        number = None if step == "latest" else checkpoints.best_step() if step == "best" else int(step)
+        restored = checkpoints.restore(template, number)
+    if restored is None:
+        raise missing
+    return restored
+
+
+def fingerprints(
+    experiment: Experiment, workdir: Path, step: int | str = "latest"
+) -> tuple[int, dict[str, str], dict[str, str]]:
+    """Returns a checkpoint's step, the digests of its parameters and of its whole state, and the versions that made it.
+
+    Raises:
+        UserError: as `read_checkpoint` does.
+    """
+    restored = read_checkpoint(experiment, workdir, abstract_state(experiment), step)
+    state = {"params": fingerprint(restored.state.params), "state": fingerprint(restored.state)}
+    return restored.step, state, restored.meta["versions"]
+
+
 def to_host(state: TrainState) -> TrainState:
-    """A copy in numpy, typed PRNG keys as their data: what is stored, compared and digested."""
-    return jax.tree.map(lambda leaf: np.array(leaf, copy=True), _with_key_data(state))
+    """Copies a state to numpy, typed PRNG keys as their data: what is stored, compared and digested."""
+    copied: TrainState = jax.tree.map(lambda leaf: np.array(leaf, copy=True), _with_key_data(state))
+    return copied
 
 
 def from_host(state: TrainState) -> TrainState:
-    """The inverse of `to_host`."""
+    """Inverts `to_host`."""
     return dataclasses.replace(state, key=jax.random.wrap_key_data(state.key))
 
 
 def digests(host: Any) -> dict[str, str]:
-    """SHA-256 of each array's dtype, shape and bytes, by its path."""
-    return {path: _digest(leaf) for path, leaf in _leaves(host)}
+    """Returns the SHA-256 of each array's dtype, shape and bytes, by the array's path."""
+    return {path: digest(leaf) for path, leaf in _leaves(host)}
 
 
 def fingerprint(host: Any) -> str:
-    """SHA-256 of a tree of arrays: of the digests of all, with their paths."""
+    """Returns one SHA-256 for a tree of arrays: that of the digests of all, with their paths."""
     return _content_digest(digests(host))
 
 
-def kinds(host: TrainState) -> dict[str, str]:
-    """Each array's dtype and shape, such as `float32[8, 128]`, by its path."""
+def kinds(host: Any) -> dict[str, str]:
+    """Returns each array's dtype and shape, such as `float32[8, 128]`, by the array's path."""
     return {path: f"{leaf.dtype}{list(leaf.shape)}" for path, leaf in _leaves(host)}
 
 
-def _with_key_data(state: TrainState) -> TrainState:
+def _manager(directory: Path, policy: preservation_policy.PreservationPolicy, read_only: bool) -> ocp.CheckpointManager:
+    return ocp.CheckpointManager(
+        directory.absolute(),
+        options=ocp.CheckpointManagerOptions(
+            preservation_policy=policy,
+            create=False,  # With several processes, only process 0 reads and writes, and has made the folder.
+            multiprocessing_options=ocp.options.MultiprocessingOptions(
+                primary_host=jax.process_index(),
+                active_processes={jax.process_index()},
+                barrier_sync_key_prefix="veegan_jax",
+            ),
+            read_only=read_only,
+            cleanup_tmp_directories=not read_only,
+            # A folder that cannot be made in the background holds the process up for five minutes. The timeout is one
+            # of the wall clock, and a save must not fail when that clock jumps forward.
+            async_options=ocp.AsyncOptions(create_directories_asynchronously=False, timeout_secs=10**9),
+        ),
+        item_names=("state", "meta"),
+    )
+
+
+def _with_key_data(state: Any) -> Any:
+    if not isinstance(state, TrainState):
+        return state
     if isinstance(state.key, jax.ShapeDtypeStruct):
         return dataclasses.replace(state, key=jax.eval_shape(jax.random.key_data, state.key))
     return dataclasses.replace(state, key=jax.random.key_data(state.key))
@@ -289,22 +378,17 @@ def _leaves(tree: Any) -> Iterator[tuple[str, np.ndarray]]:
         yield jax.tree_util.keystr(path, simple=True, separator="/"), leaf
 
 
+def _under(arrays: Mapping[str, str], fields: Iterable[str]) -> dict[str, str]:
+    """Returns the arrays that belong to some fields of the state."""
+    return {name: kind for name, kind in arrays.items() if name.split("/")[0] in fields}
+
+
 def _differences(found: Mapping[str, str], expected: Mapping[str, str]) -> str:
-    """The first arrays whose kinds differ, and how many more do; empty if none do."""
+    """Returns the first arrays whose kinds differ, and how many more do; an empty text if none do."""
     names = sorted(name for name in found.keys() | expected.keys() if found.get(name) != expected.get(name))
     first = [f"{n} is {found.get(n, 'absent')}, the config makes {expected.get(n, 'none')}" for n in names[:3]]
     return "; ".join(first) + (f"; and {len(names) - 3} more" if len(names) > 3 else "")
 
 
-def _digest(array: np.ndarray) -> str:
-    head = f"{array.dtype}{array.shape}".encode()
-    return hashlib.sha256(head + np.ascontiguousarray(array).tobytes()).hexdigest()
-
-
 def _content_digest(content: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return (lines[0] if lines else type(error).__name__)[:150]
+    return digest(json.dumps(content, sort_keys=True))

@@ -1,24 +1,27 @@
-"""Files that are written whole or not at all, and the one line about a file that cannot be."""
+"""Files of a run: each is written whole or not at all, and one line says which could not be written."""
 
 import errno
+import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from veegan_jax.errors import UserError
+import numpy as np
 
-# Why files cannot be written, in the words of the operating system, which the libraries below wrap in their own.
+from veegan_jax.errors import UserError, one_line
+
+# The causes of a failed write in the operating system's words, which other libraries wrap in words of their own.
 _REASONS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.ENOENT, errno.EIO)
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[IO[bytes]]:
-    """Opens a file that takes the place of `path` when the block ends, whole and on disk. Its own folder is made.
+    """Opens a file that takes the place of `path` when the block ends, whole and on disk. The parent folder is made.
 
     Raises:
-        UserError: if it cannot be written; what was there before still is.
+        UserError: if the file cannot be written; the earlier content of `path` is then still there.
     """
     scratch = path.with_name(path.name + ".tmp")
     try:
@@ -29,7 +32,7 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
             os.fsync(file.fileno())
         os.replace(scratch, path)
     except OSError as error:
-        raise unwritten(path, error) from error
+        raise cannot_write(path, error) from error
     finally:
         with suppress(OSError):
             scratch.unlink(missing_ok=True)
@@ -39,45 +42,55 @@ def write_atomically(path: Path, text: str) -> None:
     """Writes a file whole or not at all.
 
     Raises:
-        UserError: if it cannot be written.
+        UserError: if the file cannot be written.
     """
     with replacing(path) as file:
         file.write(text.encode())
 
 
 def append(path: Path, data: bytes) -> None:
-    """Adds to the end of a file, which is there: one that was taken away is not begun again in its middle.
+    """Adds to the end of a file that exists; a file that was taken away is not begun again in its middle.
 
     Raises:
-        UserError: if it cannot be written.
+        UserError: if the file cannot be written.
     """
     try:
         with path.open("r+b") as file:
             file.seek(0, os.SEEK_END)
             file.write(data)
     except OSError as error:
-        raise unwritten(path, error) from error
+        raise cannot_write(path, error) from error
 
 
 def sync(path: Path) -> None:
-    """Returns when everything appended to a file is on disk, whence no power cut takes it.
+    """Returns when everything appended to a file is on disk, where no power cut can take it away.
 
     Raises:
-        UserError: if it cannot be written.
+        UserError: if the file cannot be written.
     """
     try:
         with path.open("r+b") as file:
             os.fsync(file.fileno())
     except OSError as error:
-        raise unwritten(path, error) from error
+        raise cannot_write(path, error) from error
 
 
-def unwritten(what: object, error: Exception) -> UserError:
-    """The one line about a file, or something else of a run, that could not be written."""
+def cannot_write(what: object, error: Exception) -> UserError:
+    """Returns the one-line error about a file, or another part of a run, that could not be written."""
     known = (os.strerror(code) for code in _REASONS)
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    reason = next((text for text in known if text in str(error)), lines[0][:300])
+    reason = next((text for text in known if text in str(error)), one_line(error))
     return UserError(
         f"{what} could not be written: {reason}. Mend the disk (space? rights? is the folder still there?) and run the "
         "same command again"
     )
+
+
+def digest(*parts: str | np.ndarray) -> str:
+    """Returns the SHA-256 of texts (their bytes) and arrays (dtype, shape and bytes), as 64 hexadecimal digits."""
+    found = hashlib.sha256()
+    for part in parts:
+        if isinstance(part, str):
+            found.update(part.encode())
+        else:
+            found.update(f"{part.dtype}{part.shape}".encode() + np.ascontiguousarray(part).tobytes())
+    return found.hexdigest()

@@ -1,4 +1,4 @@
-"""The folder of a run: its lock, and that it holds this run and no other."""
+"""The folder of a run: one process at a time trains there, and the folder holds this run and no other."""
 
 import errno
 import json
@@ -16,20 +16,16 @@ from veegan_jax.errors import UserError
 from veegan_jax.storage.files import write_atomically
 
 _log = logging.getLogger("veegan_jax")
-
-
 CONFIG, LOCK = "config.json", ".lock"
-
-
-# Fields that say where a run is computed, and not what.
+# The fields that say where a run is computed, and not what is computed.
 PLACEMENT_FIELDS = ("devices", "parallel", "deterministic")
 
 
 @contextmanager
 def locked(workdir: Path) -> Iterator[None]:
-    """Makes the folder, and keeps every other process from training there as long as this lasts.
+    """Makes the folder, and keeps every other process from training there until the block ends.
 
-    The operating system holds the lock, so that it ends with the process however that ends; the file stays.
+    The operating system holds the lock, so the lock ends with the process however the process ends; the file stays.
 
     Raises:
         UserError: if the folder cannot be written, or another process trains there.
@@ -40,7 +36,7 @@ def locked(workdir: Path) -> Iterator[None]:
     except OSError as error:
         raise _unwritable(workdir, error) from error
     with file:
-        if not _locked(file):
+        if not _lock(file):
             file.seek(0)
             holder = file.read().decode().strip() or "another process"
             raise UserError(
@@ -55,21 +51,21 @@ def locked(workdir: Path) -> Iterator[None]:
         yield
 
 
-def _locked(file: IO[bytes]) -> bool:
-    """Whether the lock was free, and is ours now."""
+def _lock(file: IO[bytes]) -> bool:
+    """Takes the lock of a file; returns whether the lock was free."""
     try:
         import fcntl
 
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except ImportError:
-        pass  # Windows
+        pass  # Windows has no such locks.
     except BlockingIOError:
         return False
     except OSError as error:
         if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP):
             raise
         _log.warning(
-            "%s cannot be locked (%s): see to it that one process only trains there", file.name, error.strerror
+            "%s cannot be locked (%s): make sure that only one process trains there", file.name, error.strerror
         )
     return True
 
@@ -77,8 +73,8 @@ def _locked(file: IO[bytes]) -> bool:
 def check_or_write_config(workdir: Path, config: Mapping[str, Any]) -> None:
     """Makes the folder, or checks that it holds a run of the same config, and writes `config.json` there.
 
-    Two differences are allowed: more steps, where no schedule depends on their number, so that a finished run can go
-    on; and other devices, of which the run speaks when it goes on.
+    Two differences are allowed: more steps, where no schedule depends on their number, so that a finished run can be
+    resumed; and other devices, which the first lines of the resumed run mention.
 
     Raises:
         UserError: if the folder cannot be written, or holds a run of another config; the fields are listed.
@@ -103,7 +99,7 @@ def check_or_write_config(workdir: Path, config: Mapping[str, Any]) -> None:
 
 
 def stored_config(workdir: Path) -> dict[str, Any]:
-    """The config of the run in a folder.
+    """Returns the config of the run in a folder.
 
     Raises:
         UserError: if there is none, it is not JSON, or its fields are not those of this version.
@@ -126,5 +122,6 @@ def _unwritable(workdir: Path, error: OSError) -> UserError:
 
 
 def _extends(config: Mapping[str, Any], stored: Mapping[str, Any]) -> bool:
+    """Returns whether a config has more steps than the stored one, and no schedule that depends on their number."""
     constant = all(player["schedule"] == "constant" for player in config["optim"].values())
     return constant and config["num_steps"] > stored.get("num_steps", 0)

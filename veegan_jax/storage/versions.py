@@ -1,4 +1,4 @@
-"""What bits depend on besides config and seed: what of it can be pinned before JAX makes its devices, and its names.
+"""The versions and settings that bits depend on besides config and seed: which can be set, and what they are.
 
 Every number that a run computes is a function of config, seed and what `versions` lists.
 """
@@ -13,20 +13,20 @@ from typing import Any
 import jax
 
 PACKAGES = ("veegan_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
-# Of XLA's pool on a CPU, which otherwise has one for each core or simulated device: how a product is split among them
-# changes its last bits.
+# XLA's thread pool on a CPU otherwise has one thread for each core or simulated device, and how a product is split
+# among threads changes its last bits.
 THREADS = 4
-# The first also keeps XLA from measuring which of its kernels is the fastest, which the second says once more of
-# libraries'.
+# The first flag also keeps XLA from measuring which of its kernels is the fastest; the second keeps it from measuring
+# the kernels of libraries.
 DETERMINISTIC = "--xla_gpu_deterministic_ops=true --xla_gpu_autotune_level=0"
 
 
 def set_xla_env(logical_shards: int, deterministic: bool) -> None:
-    """Sets what a run wants of the environment of this process, before JAX makes its devices.
+    """Sets the environment variables that a run asks for, before JAX makes its devices.
 
     Args:
         logical_shards: if more than 0, XLA's CPU thread pool gets `THREADS` threads, unless NPROC is set already.
-        deterministic: whether XLA_FLAGS get `DETERMINISTIC`.
+        deterministic: whether `DETERMINISTIC` is added to XLA_FLAGS.
     """
     if logical_shards:
         os.environ.setdefault("NPROC", str(THREADS))
@@ -35,10 +35,11 @@ def set_xla_env(logical_shards: int, deterministic: bool) -> None:
 
 
 def versions(config: Mapping[str, Any]) -> dict[str, str]:
-    """The versions and the machine that a state's bits depend on, by name.
+    """Returns the versions and the machine that a state's bits depend on, by name.
 
     Args:
-        config: of the run, whose batches are made of logical shards, or of one for each device.
+        config: the run's fields; `logical_shards`, or else the number of devices, says into how many shards a batch is
+            split.
     """
     found = {name: importlib.metadata.version(name) for name in PACKAGES}
     kind = jax.default_backend()
@@ -50,7 +51,7 @@ def versions(config: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _processor() -> str:
-    """Its name where Linux tells it; XLA compiles for what it can do."""
+    """Returns the processor's name where Linux gives it: XLA compiles for that processor's instructions."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]

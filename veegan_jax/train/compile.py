@@ -1,21 +1,24 @@
-"""What of an experiment is compiled: its first state, and several of its steps in one call."""
+"""The compiled parts of an experiment: its first state, and several of its steps in one call."""
+
+from typing import Any
 
 import jax
 import numpy as np
-from ml_collections import ConfigDict
 
 from veegan_jax.config.build import Experiment
 from veegan_jax.errors import UserError
 from veegan_jax.ops.axis import AXIS
-from veegan_jax.parallel import devices as parallel
-from veegan_jax.parallel import logical_shards as elastic
-from veegan_jax.train import step
+from veegan_jax.parallel.devices import over_devices, over_seeds
+from veegan_jax.parallel.logical_shards import over_shards
 from veegan_jax.train.state import TrainState
-from veegan_jax.train.step import Step
+from veegan_jax.train.step import Step, batches_in_memory, batches_of_stream, fuse, make_init, make_step, turns
 
 
-def select_devices(config: ConfigDict) -> list[jax.Device]:
-    """The devices that the config asks for, those of each process together.
+def select_devices(config: Any) -> list[jax.Device]:
+    """Returns the devices that the config asks for, grouped by process.
+
+    Args:
+        config: the run's fields, of which `devices`, `logical_shards`, `batch_size` and `packing` are read.
 
     Raises:
         UserError: if there are fewer, or the batch does not divide among them.
@@ -44,28 +47,35 @@ def select_devices(config: ConfigDict) -> list[jax.Device]:
 
 
 def initial_state(experiment: Experiment) -> TrainState:
-    """The replicas before the first step, on the default device, each leaf `[S, …]`."""
+    """Returns the replicas before the first step, on the default device, each leaf `[S, …]`."""
     config = experiment.config
-    init = step.make_init(experiment.objective, experiment.optimizers, ema=config.ema_half_life > 0)
+    init = make_init(experiment.objective, experiment.optimizers, ema=config.ema_half_life > 0)
     seeds = np.arange(config.seed, config.seed + config.num_seeds).astype(np.uint32)
-    return jax.jit(lambda seeds: jax.lax.map(init, seeds))(seeds)  # seeds as an argument: one program for all
+    # The seeds are an argument, so that one program serves all of them.
+    return jax.jit(lambda seeds: jax.lax.map(init, seeds))(seeds)
+
+
+def abstract_state(experiment: Experiment) -> TrainState:
+    """Returns the shapes and dtypes of `initial_state`, and computes nothing."""
+    state: TrainState = jax.eval_shape(lambda: initial_state(experiment))
+    return state
 
 
 def fused_step(experiment: Experiment, devices: list[jax.Device], num_steps: int) -> Step:
-    """`num_steps` steps of all replicas on all devices, in one compiled call."""
+    """Compiles `num_steps` steps of all replicas on all devices into one call."""
     config, source = experiment.config, experiment.source
     shards, split = config.logical_shards or len(devices), source.stream is not None
-    one = step.make_step(
+    step = make_step(
         experiment.objective,
-        step.streamed(source.stream.decode) if source.stream else step.resident(source.sample),
+        batches_of_stream(source.stream.decode) if source.stream else batches_in_memory(source.sample),
         experiment.optimizers,
         batch_size=config.batch_size,
         ema_half_life=config.ema_half_life,
-        turns=step.turns(config.update_order, config.disc_updates, config.gen_updates),
+        turns=turns(config.update_order, config.disc_updates, config.gen_updates),
         axis=AXIS,
         shards=shards,
     )
     if config.logical_shards:
-        one = elastic.over_shards(one, shards, len(devices), AXIS, split=split)
-    replicas = parallel.over_seeds(step.fuse(one, num_steps), config.seed_mapping)
-    return parallel.over_devices(replicas, devices, config.parallel, split=split)
+        step = over_shards(step, shards, len(devices), AXIS, split=split)
+    replicas = over_seeds(fuse(step, num_steps), config.seed_mapping)
+    return over_devices(replicas, devices, config.parallel, split=split)

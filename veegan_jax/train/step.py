@@ -13,15 +13,15 @@ from veegan_jax.train.state import TrainState
 
 Step = Callable[[TrainState, Any], tuple[TrainState, Scalars]]
 Optimizers = Mapping[str, optax.GradientTransformation]
-# `fetch(arrays, step, keys) -> x`: this device's examples `[b, …]` of a step, a key for each.
-Fetch = Callable[[Any, jax.Array, jax.Array], jax.Array]
+# `read_batch(arrays, step, keys) -> x`: this device's examples `[b, …]` of a step, with a key for each.
+BatchReader = Callable[[Any, jax.Array, jax.Array], jax.Array]
 
-# What a draw is for, folded into its key.
+# The purposes of draws, each folded into the key of its draw.
 DATA, NOISE = 0, 1
 
 
 def make_init(objective: Objective, optimizers: Optimizers, *, ema: bool) -> Callable[[int | jax.Array], TrainState]:
-    """A function of a seed to the state before the first step."""
+    """Returns a function of a seed to the state before the first step."""
 
     def init(seed: int | jax.Array) -> TrainState:
         root = jax.random.key(seed)
@@ -40,30 +40,30 @@ def make_init(objective: Objective, optimizers: Optimizers, *, ema: bool) -> Cal
     return init
 
 
-def resident(sample: Callable[[Any, jax.Array], jax.Array]) -> Fetch:
-    """Examples drawn with replacement from arrays on the device, by a source's `sample(arrays, key)`."""
+def batches_in_memory(sample: Callable[[Any, jax.Array], jax.Array]) -> BatchReader:
+    """Draws each example with replacement from arrays on the device, by a source's `sample(arrays, key)`."""
     return lambda arrays, step, keys: jax.vmap(lambda key: sample(arrays, key))(keys)
 
 
-def streamed(decode: Callable[[jax.Array], jax.Array]) -> Fetch:
-    """The examples of a stream: `arrays` are a call's batches `[steps, b, …]`, and the step of the first of them."""
+def batches_of_stream(decode: Callable[[jax.Array], jax.Array]) -> BatchReader:
+    """Takes the batches that a stream hands to a call: `arrays` are `[steps, b, …]` and the step of the first batch."""
 
-    def fetch(arrays: tuple[jax.Array, jax.Array], step: jax.Array, keys: jax.Array) -> jax.Array:
+    def read_batch(arrays: tuple[jax.Array, jax.Array], step: jax.Array, keys: jax.Array) -> jax.Array:
         batches, first = arrays
         return jax.vmap(decode)(batches[step - first])
 
-    return fetch
+    return read_batch
 
 
 def turns(order: str, disc_updates: int, gen_updates: int) -> Sequence[tuple[str, ...]]:
-    """Who is updated, turn by turn, in one step.
+    """Returns the players that are updated in each turn of one step.
 
     Args:
-        order: 'simultaneous': all gradients at one point, then all updates (VEEGAN, Algorithm 1), and what a player has
-            more of than the other, alone: the discriminator's before that, the generator's after it. 'alternating': the
-            discriminator's updates, then the generator's.
-        disc_updates: of the discriminator's player.
-        gen_updates: of the generator's.
+        order: 'simultaneous': all gradients at one point, then all updates (VEEGAN, Algorithm 1); the player that has
+            more updates than the other takes the rest alone, the discriminator before that turn, the generator after
+            it. 'alternating': the discriminator's updates, then the generator's.
+        disc_updates: updates of the discriminator's player.
+        gen_updates: updates of the generator's player.
     """
     if order == "alternating":
         return [*[("disc",)] * disc_updates, *[("gen",)] * gen_updates]
@@ -72,7 +72,7 @@ def turns(order: str, disc_updates: int, gen_updates: int) -> Sequence[tuple[str
 
 def make_step(
     objective: Objective,
-    fetch: Fetch,
+    read_batch: BatchReader,
     optimizers: Optimizers,
     *,
     batch_size: int,
@@ -81,18 +81,18 @@ def make_step(
     axis: str | None = None,
     shards: int = 1,
 ) -> Step:
-    """One step: in each turn the players named update from gradients taken at one point.
+    """Makes one step: in each turn the players named are updated from gradients taken at one point.
 
     Each player's loss sees the other players' parameters behind a stop-gradient, and the sum of the losses is
-    differentiated in one backward pass. The players' forward passes are identical but for that, so XLA merges them.
+    differentiated in one backward pass. Apart from that the players' forward passes are identical, so XLA merges them.
 
-    Every example's draws are a function of (seed, step, turn, index in the global batch, purpose) alone, so it makes no
-    difference over how many devices or calls the steps are spread.
+    Every example's draws are a function of (seed, step, turn, index in the global batch, purpose) alone, so the number
+    of devices and of calls over which the steps are spread makes no difference.
 
     Args:
-        objective: what to minimise.
-        fetch: `resident` or `streamed`; a streamed batch serves all turns of its step.
-        optimizers: one per player.
+        objective: the losses to minimise.
+        read_batch: `batches_in_memory` or `batches_of_stream`; a stream's batch serves all turns of its step.
+        optimizers: one for each player.
         batch_size: B, the global batch.
         ema_half_life: of the moving average of the generator player's nets, in examples; 0 for none.
         turns: the players of each turn.
@@ -108,7 +108,7 @@ def make_step(
     def draw(state: TrainState, arrays: Any, turn: int) -> Batch:
         shard = jax.lax.axis_index(axis) if axis else jnp.zeros((), jnp.int32)
         data_keys, noise_keys = _keys(state, shard * local + jnp.arange(local, dtype=jnp.int32), turn)
-        x = fetch(arrays, state.step, data_keys)
+        x = read_batch(arrays, state.step, data_keys)
         return Batch(x, jax.vmap(objective.noise)(noise_keys), state.step, state.opt_state)
 
     def step(state: TrainState, arrays: Any) -> tuple[TrainState, Scalars]:
@@ -126,7 +126,7 @@ def make_step(
 
 
 def _keys(state: TrainState, index: jax.Array, turn: int) -> tuple[jax.Array, jax.Array]:
-    """The keys `[b]` of the data and of the noise of the examples at these places of the global batch, int32 `[b]`."""
+    """Returns the keys `[b]` of the data and of the noise of the examples at int32 `[b]` places of the global batch."""
     step_key = jax.random.fold_in(state.key, state.step)
     keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(step_key, index)
     fold = jax.vmap(jax.random.fold_in, in_axes=(0, None))
@@ -136,7 +136,7 @@ def _keys(state: TrainState, index: jax.Array, turn: int) -> tuple[jax.Array, ja
 def _updated(
     state: TrainState, grads: Params, players: Mapping[str, tuple[str, ...]], optimizers: Optimizers
 ) -> TrainState:
-    """The state after one update of these players' nets."""
+    """Returns the state after one update of these players' nets."""
     params, opt_state = dict(state.params), dict(state.opt_state)
     for player, nets in players.items():
         owned = {n: state.params[n] for n in nets}
@@ -150,13 +150,13 @@ def _updated(
 def gradients(
     objective: Objective, params: Params, batch: Batch, players: Sequence[str] = ("disc", "gen")
 ) -> tuple[Params, Scalars]:
-    """Each net's gradient of its own player's loss, all of them in one backward pass.
+    """Computes each net's gradient of its own player's loss, all of them in one backward pass.
 
     Args:
-        objective: whose losses to differentiate.
+        objective: the losses to differentiate.
         params: `{net: parameters}`.
-        batch: to compute them from.
-        players: whose gradients are asked for; those of the others' nets are 0.
+        batch: the data and noise of the losses.
+        players: those whose gradients are wanted; the gradients of the other players' nets are 0.
 
     Returns:
         `{net: gradient}`, and the scalars `loss/{player}` and the objective's metrics.
@@ -176,7 +176,7 @@ def gradients(
 
 
 def _average(state: TrainState, batch_size: int, half_life: float) -> dict[str, Any]:
-    """The next moving average. Young averages forget faster, so that the initial parameters leave no trace."""
+    """Returns the next moving average. Young averages forget faster, so the initial parameters leave no trace."""
     t = state.step.astype(jnp.float32)
     decay = jnp.minimum(0.5 ** (batch_size / half_life), (1 + t) / (10 + t))
     averaged: dict[str, Any] = jax.tree.map(
@@ -186,7 +186,7 @@ def _average(state: TrainState, batch_size: int, half_life: float) -> dict[str, 
 
 
 def fuse(step: Step, num_steps: int) -> Step:
-    """`num_steps` steps in one call; the scalars gain a trailing axis `[num_steps]`."""
+    """Fuses `num_steps` steps into one call; the scalars gain a trailing axis `[num_steps]`."""
 
     def fused(state: TrainState, arrays: Any) -> tuple[TrainState, Scalars]:
         return jax.lax.scan(lambda carry, _: step(carry, arrays), state, length=num_steps)

@@ -1,8 +1,8 @@
-"""Runs that are killed at random moments, some in a save, and resumed, beside one that is left alone.
+"""Kills runs at random moments, some in a save, resumes them, and compares them with a run that is left alone.
 
-python -m benchmarks.kill --trials 20
+python -m tests.soak.kill --trials 20
 
-Prints a line a trial, and exits with 1 if any run ends with other bits, rows or results than the one left alone.
+Prints one line for each trial, and exits with 1 if a run ends with other bits, rows or results than the run left alone.
 """
 
 import argparse
@@ -15,20 +15,17 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import jax
-
 from veegan_jax.config.build import build
 from veegan_jax.config.convert import from_effective
-from veegan_jax.storage.checkpoint import Checkpoints
+from veegan_jax.storage.checkpoint import read_checkpoint
 from veegan_jax.storage.folder import stored_config
 from veegan_jax.storage.logs import read_rows
-from veegan_jax.train.compile import initial_state
+from veegan_jax.train.compile import abstract_state
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 STEPS, SAVE_EVERY, LOG_EVERY = 2000, 100, 20
 CONFIG = {
     "mlp.gen_hidden": (16, 16),
@@ -42,16 +39,16 @@ CONFIG = {
     "num_steps": STEPS,
     "save_every": SAVE_EVERY,
 }
-KILLS = 3  # at most, of one run
+KILLS = 3  # The largest number of kills of one run.
 
 
 def main() -> None:
     """Prints a line for each trial and one at the end."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--trials", type=int, default=20)
-    parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    parser.add_argument("--seed", type=int, default=0, help="the seed of the moments")
     arguments = parser.parse_args()
-    logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax warns of what was asked of it
+    logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax warns of options that we set on purpose.
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         finish(folder / "alone", folder)
@@ -61,7 +58,7 @@ def main() -> None:
         for trial in range(arguments.trials):
             workdir, rng = folder / str(trial), random.Random(f"{arguments.seed} {trial}")
             kills: list[str] = []
-            while not kills:  # else it came to its end before, and is not counted
+            while not kills:  # A run that ended before it was killed is not counted.
                 shutil.rmtree(workdir, ignore_errors=True)
                 moments = (kill(workdir, folder, rng, trial % 2 == 0) for _ in range(rng.randint(1, KILLS)))
                 kills = [moment for moment in moments if moment]
@@ -75,7 +72,7 @@ def main() -> None:
 
 
 def start(workdir: Path, folder: Path) -> subprocess.Popen[bytes]:
-    """Starts the run, or goes on with it, in a process."""
+    """Starts or resumes the run in a process."""
     command = [sys.executable, "-m", "veegan_jax.main", f"--config={ROOT / 'configs' / 'ring.py'}"]
     overrides = [f"--config.{name}={value}" for name, value in CONFIG.items()]
     compiled = {
@@ -94,13 +91,13 @@ def start(workdir: Path, folder: Path) -> subprocess.Popen[bytes]:
 
 
 def finish(workdir: Path, folder: Path) -> None:
-    """Runs to the end, and stops everything if that is an error."""
+    """Runs to the end, and exits if that fails."""
     if start(workdir, folder).wait():
-        sys.exit(f"{workdir} came to no end:\n{(folder / 'log').read_text()}")
+        sys.exit(f"{workdir} did not finish:\n{(folder / 'log').read_text()}")
 
 
 def kill(workdir: Path, folder: Path, rng: random.Random, in_save: bool) -> str:
-    """Kills a run at a random moment, or within a random save, and says when; empty if it was at its end by then."""
+    """Kills a run at a random moment, or in a random save; returns when, or an empty text if the run had ended."""
     left, process = unfinished(workdir), start(workdir, folder)
     if in_save:
         wait_for_save(process, workdir, rng.randint(1, STEPS // SAVE_EVERY // KILLS))
@@ -118,13 +115,13 @@ def kill(workdir: Path, folder: Path, rng: random.Random, in_save: bool) -> str:
 
 
 def unfinished(workdir: Path) -> set[str]:
-    """The saves that have begun and not ended."""
+    """Returns the saves that have begun and not ended."""
     return {path.name for path in (workdir / "checkpoints").glob("*tmp*")}
 
 
 def wait_for_save(process: subprocess.Popen[bytes], workdir: Path, number: int) -> None:
-    """Returns in the save of this number from now on, or at the process's end."""
-    before = unfinished(workdir)  # what the last kill left
+    """Returns when save `number`, counted from now on, has begun, or when the process has ended."""
+    before = unfinished(workdir)  # The last kill may have left some.
     while process.poll() is None and number:
         now = unfinished(workdir)
         number -= bool(now - before)
@@ -133,11 +130,9 @@ def wait_for_save(process: subprocess.Popen[bytes], workdir: Path, number: int) 
 
 
 def outcome(workdir: Path) -> dict[str, Any]:
-    """What must not differ: the digests of all arrays, verified, the rows but for the speed, and the results."""
+    """Returns what must not differ: the verified digests of all arrays, the rows without the speed, and the results."""
     experiment = build(from_effective(stored_config(workdir)))
-    with closing(Checkpoints(workdir, read_only=True)) as checkpoints:
-        restored = checkpoints.restore(jax.eval_shape(lambda: initial_state(experiment)), STEPS)
-    assert restored
+    restored = read_checkpoint(experiment, workdir, abstract_state(experiment), STEPS)
     return {
         "digests": restored.meta["digests"],
         "rows": [{k: v for k, v in row.items() if k != "steps_per_second"} for row in read_rows(workdir)],

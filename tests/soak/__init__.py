@@ -1,0 +1,1 @@
+"""Long trials that assert: they are run by hand, and not by pytest."""

@@ -1,0 +1,46 @@
+"""Signals that ask a run to stop."""
+
+import os
+import signal
+from types import FrameType
+from typing import Any
+
+import jax
+
+from veegan_jax.parallel import processes
+
+
+class StopSignals:
+    """Turns the first SIGTERM or Ctrl-C into a request to stop after the call in progress; a second one kills.
+
+    Several processes all stop after the same call when one of them gets SIGTERM: JAX informs the others.
+    """
+
+    def __init__(self) -> None:
+        self.received: str | None = None
+        self._previous: dict[int, Any] = {}
+        self._together = jax.process_count() > 1
+        self._calls = 0
+
+    def __enter__(self) -> "StopSignals":
+        for number in (signal.SIGINT,) if self._together else (signal.SIGTERM, signal.SIGINT):
+            self._previous[number] = signal.signal(number, self._receive)
+        return self
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        if self._together:
+            os.kill(os.getpid(), signal.SIGTERM)  # JAX listens for SIGTERM, and not for Ctrl-C.
+        else:
+            self.received = signal.Signals(number).name
+        self.__exit__()
+
+    def asked(self) -> bool:
+        """Returns whether to stop now; to be called once before each call of the step."""
+        if self._together and processes.stop_asked(self._calls):
+            self.received = signal.SIGTERM.name
+        self._calls += 1
+        return self.received is not None
+
+    def __exit__(self, *exception: object) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
