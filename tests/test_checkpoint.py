@@ -17,6 +17,7 @@ from tests.helpers import tiny
 from veegan_jax.config.build import build
 from veegan_jax.config.convert import effective
 from veegan_jax.errors import UserError
+from veegan_jax.metrics import COLUMNS
 from veegan_jax.storage.checkpoint import Checkpoints, digests, from_host, to_host
 from veegan_jax.train.compile import initial_state
 
@@ -91,7 +92,7 @@ def test_state_may_be_donated_while_it_is_written(tmp_path, experiment, state, t
 
 @pytest.mark.parametrize(("metric", "values", "best"), [("kl", [0.1, 0.5, 0.4, 0.3], 1), ("modes", [3, 9, 4, 5], 2)])
 def test_latest_and_best_are_kept(tmp_path, experiment, state, metric, values, best):
-    checkpoints = Checkpoints(tmp_path, keep_latest=1, keep_best=1, best_metric=metric)
+    checkpoints = Checkpoints(tmp_path, keep_latest=1, keep_best=1, best_metric=COLUMNS[metric])
     for step, value in enumerate(values, start=1):
         checkpoints.save(step, state, {}, {metric: value, "other": 0.0})
     checkpoints.save(5, state, {})  # stopped by a signal: saved, but not measured
@@ -99,7 +100,7 @@ def test_latest_and_best_are_kept(tmp_path, experiment, state, metric, values, b
     assert checkpoints.steps() == [best, 5]
     assert checkpoints.best_step() == best
     checkpoints.close()
-    again = Checkpoints(tmp_path, best_metric=metric, read_only=True)
+    again = Checkpoints(tmp_path, best_metric=COLUMNS[metric], read_only=True)
     assert again.best_step() == best
     again.close()
 

@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 
 from tests.helpers import ROOT, tiny
 from veegan_jax.errors import UserError
-from veegan_jax.evaluation import scores as evaluate
+from veegan_jax.evaluation.scores import Evaluation
 from veegan_jax.experiments import run as module
 from veegan_jax.experiments.compare import compare
 from veegan_jax.experiments.run import train
@@ -124,7 +124,7 @@ def test_reasons_in_the_words_of_libraries_become_those_of_the_system():
 
 def test_workdir_that_vanishes_in_a_run_is_one_line_and_stays_away(tmp_path, monkeypatch):
     """After its first checkpoint, while nothing is being saved."""
-    saved, real = tmp_path / "run" / "checkpoints" / "4", evaluate.measure
+    saved, real = tmp_path / "run" / "checkpoints" / "4", Evaluation.measure
 
     def measure(*arguments):
         if (tmp_path / "run" / "metrics.jsonl").read_bytes().count(b"\n") == 3:  # steps 2, 4 and 6
@@ -133,7 +133,7 @@ def test_workdir_that_vanishes_in_a_run_is_one_line_and_stays_away(tmp_path, mon
             shutil.rmtree(tmp_path / "run")
         return real(*arguments)
 
-    monkeypatch.setattr(evaluate, "measure", measure)
+    monkeypatch.setattr(Evaluation, "measure", measure)
     with pytest.raises(UserError, match=f"{tmp_path}/run/.* could not be written: No such file or directory"):
         train(tiny(), tmp_path / "run")
     assert not (tmp_path / "run").exists()

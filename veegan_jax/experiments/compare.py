@@ -10,11 +10,12 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from veegan_jax.config.build import Experiment, build
+from veegan_jax.config.build import build
 from veegan_jax.config.check import suggestion
 from veegan_jax.config.convert import comparison, effective, read_json
 from veegan_jax.errors import NonFiniteError, UserError
 from veegan_jax.evaluation import tables
+from veegan_jax.evaluation.scores import Evaluation
 from veegan_jax.experiments.run import Outcome, train
 from veegan_jax.parallel import processes
 from veegan_jax.storage.files import write_atomically
@@ -34,13 +35,13 @@ def compare(config: ConfigDict, workdir: Path) -> Outcome:
         UserError: if any row's config, or a folder, is wrong or in use, before anything is compiled.
     """
     rows = comparison(config)
-    experiments = {name: build(row) for name, row in rows.items()}
+    evaluations = {name: Evaluation(build(row)) for name, row in rows.items()}
     for row in rows.values():
         select_devices(row)
     with locked(workdir):
         for name, row in rows.items():
             check_or_write_config(workdir / name, effective(row))
-        return _compare(config, rows, experiments, workdir)
+        return _compare(config, rows, evaluations, workdir)
 
 
 def train_row(config: ConfigDict, workdir: Path, name: str) -> Outcome:
@@ -58,7 +59,7 @@ def train_row(config: ConfigDict, workdir: Path, name: str) -> Outcome:
 
 
 def _compare(
-    config: ConfigDict, rows: Mapping[str, ConfigDict], experiments: Mapping[str, Experiment], workdir: Path
+    config: ConfigDict, rows: Mapping[str, ConfigDict], evaluations: Mapping[str, Evaluation], workdir: Path
 ) -> Outcome:
     results = {}
     for name, row in rows.items():
@@ -73,7 +74,7 @@ def _compare(
     scores = {name: found.get("replicas", []) for name, found in results.items()}
     # Only rows that have a reconstructor know what the prior itself scores.
     real = {name: value for found in results.values() for name, value in found.get("real", {}).items()}
-    table = tables.table(experiments[next(iter(rows))], scores, real)
+    table = tables.table(evaluations[next(iter(rows))], scores, real)
     if diverged := [f"{name}: {found['diverged']}" for name, found in results.items() if "diverged" in found]:
         table += "\n\nDiverged: " + "; ".join(diverged) + "."
     write_atomically(workdir / RESULTS, json.dumps({"rows": scores, "real": real}, indent=2) + "\n")

@@ -6,13 +6,12 @@ from pathlib import Path
 
 import jax
 import numpy as np
+from ml_collections import ConfigDict
 
-from veegan_jax.config.build import Experiment
 from veegan_jax.config.convert import effective
 from veegan_jax.evaluation import plots as report
 from veegan_jax.evaluation import scores as evaluate
 from veegan_jax.evaluation import tables
-from veegan_jax.inference.model import Sampler
 from veegan_jax.storage.checkpoint import Checkpoints, Restored
 from veegan_jax.storage.files import replacing
 from veegan_jax.storage.folder import check_or_write_config, locked
@@ -31,15 +30,16 @@ class Record:
 
     def __init__(
         self,
-        experiment: Experiment,
+        evaluation: evaluate.Evaluation,
         workdir: Path,
         checkpoints: Checkpoints,
         writer: Writer,
         restored: Restored | None,
     ):
-        self._experiment, self._config = experiment, experiment.config
+        self._evaluation, self._experiment = evaluation, evaluation.experiment
+        self._config = self._experiment.config
         self._workdir, self._checkpoints, self._writer = workdir, checkpoints, writer
-        self._sampler = Sampler(experiment)
+        self._sampler = evaluation.sampler
         self.restored = restored
         # What was restored need not be saved again, nor the untrained state.
         self._saved = restored.step if restored else 0
@@ -79,8 +79,7 @@ class Record:
 
     def _measure(self, step: int, state: TrainState) -> list[evaluate.Scores]:
         measured = [
-            evaluate.measure(self._experiment, self._sampler, self._sampler.trained(state, replica))
-            for replica in range(self._config.num_seeds)
+            self._evaluation.measure(self._sampler.trained(state, replica)) for replica in range(self._config.num_seeds)
         ]
         self._draw(step, measured[0][1])
         return [scores for scores, _ in measured]
@@ -103,7 +102,7 @@ class Record:
         """The table and the last pictures; `replicas` are the scores of this step, if they have been measured."""
         params = [self._sampler.trained(state, replica) for replica in range(self._config.num_seeds)]
         scores = [
-            measured | evaluate.invert(self._experiment, self._sampler, own)
+            measured | self._evaluation.invert(own)
             for measured, own in zip(replicas or self._measure(step, state), params, strict=True)
         ]
         shape, pictures = self._experiment.source.shape, self._workdir / "pictures"
@@ -115,35 +114,35 @@ class Record:
             z = self._sampler.encode(params[0], real)
             pairs = report.draw_pairs(real, self._sampler.decode(params[0], z, evaluate.MODEL_SEED))
             report.save(pairs, pictures / "reconstructions.png")
-        ceiling = evaluate.measure_real(self._experiment, self._sampler)
+        ceiling = self._evaluation.measure_real()
         report.save(report.draw_curves(read_rows(self._workdir), ceiling), pictures / "curves.png")
         row = f"{self._config.objective}, step {step:,}"
-        table = tables.table(self._experiment, {row: scores}, ceiling)
+        table = tables.table(self._evaluation, {row: scores}, ceiling)
         tables.save_results(self._workdir / "results", step, scores, ceiling, table)
         return table
 
 
 @contextmanager
-def recorded(experiment: Experiment, workdir: Path, num_devices: int) -> Iterator[Record]:
+def recorded(evaluation: evaluate.Evaluation, workdir: Path, num_devices: int) -> Iterator[Record]:
     """Takes the folder, reads the newest whole checkpoint, and says what begins.
 
     Raises:
         UserError: if the folder cannot be written, is in use or another run's, or no checkpoint there is whole.
     """
-    config = experiment.config
+    experiment, config = evaluation.experiment, evaluation.experiment.config
     keep = {"keep_latest": config.keep_latest, "keep_best": config.keep_best, "best_metric": experiment.best_metric}
     with locked(workdir):
         check_or_write_config(workdir, effective(config))
         with closing(Checkpoints(workdir, **keep)) as checkpoints:
             restored = checkpoints.restore(jax.eval_shape(lambda: initial_state(experiment)))
             with closing(Writer(workdir, restored.step if restored else 0, config.num_steps)) as writer:
-                for line in _greeting(experiment, num_devices, workdir, restored):
+                for line in _greeting(config, num_devices, workdir, restored):
                     writer.say(line)
-                yield Record(experiment, workdir, checkpoints, writer, restored)
+                yield Record(evaluation, workdir, checkpoints, writer, restored)
 
 
-def _greeting(experiment: Experiment, num_devices: int, workdir: Path, restored: Restored | None) -> Iterator[str]:
-    config, platform = experiment.config, jax.default_backend()
+def _greeting(config: ConfigDict, num_devices: int, workdir: Path, restored: Restored | None) -> Iterator[str]:
+    platform = jax.default_backend()
     begin = f"resuming at step {restored.step:,}" if restored else "starting"
     replicas = f", {config.num_seeds} seeds at once" if config.num_seeds > 1 else ""
     where = f"{num_devices} {platform} device{'s' if num_devices > 1 else ''}"

@@ -89,10 +89,11 @@ def train(config: ConfigDict, workdir: Path) -> Outcome:
             restored, something cannot be written, or losses stop being finite.
     """
     experiment = build(config)
+    evaluation = evaluate.Evaluation(experiment)
     devices = select_devices(config)
     with StopSignals() as stop, ExitStack() as opened:
         record = processes.run_on_primary(
-            "the start", lambda: opened.enter_context(recorded(experiment, workdir, len(devices)))
+            "the start", lambda: opened.enter_context(recorded(evaluation, workdir, len(devices)))
         )
         restored = record.restored if record else None
         state, step = (restored.state, restored.step) if restored else (to_host(initial_state(experiment)), 0)

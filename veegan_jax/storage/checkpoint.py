@@ -18,7 +18,8 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import preservation_policy
 
 from veegan_jax.errors import UserError
-from veegan_jax.metrics import HIGHER_IS_BETTER
+from veegan_jax.metrics.base import Column
+from veegan_jax.metrics.modes import KL
 from veegan_jax.storage.files import unwritten
 from veegan_jax.storage.versions import versions
 from veegan_jax.train.state import TrainState
@@ -58,7 +59,7 @@ class Checkpoints:
         *,
         keep_latest: int = 1,
         keep_best: int = 0,
-        best_metric: str = "kl",
+        best_metric: Column = KL,
         read_only: bool = False,
     ):
         self.directory = workdir / "checkpoints"
@@ -150,10 +151,9 @@ class Checkpoints:
         return next(iter(self._ranked(self.steps())), None)
 
     def _note(self, step: int, scores: Mapping[str, float] | None) -> None:
-        sign = 1 if self._best_metric in HIGHER_IS_BETTER else -1
         self._goodness.pop(step, None)
-        if scores and not math.isnan(score := scores[self._best_metric]):
-            self._goodness[step] = sign * score
+        if scores and not math.isnan(score := scores.get(self._best_metric.name, math.nan)):
+            self._goodness[step] = self._best_metric.goodness(score)
 
     def _ranked(self, steps: Iterable[int]) -> list[int]:
         """Those of the steps that were measured, the best first, and of equals the latest."""

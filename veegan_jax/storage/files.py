@@ -1,11 +1,14 @@
 """Files that are written whole or not at all, and the one line about a file that cannot be."""
 
 import errno
+import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
+
+import numpy as np
 
 from veegan_jax.errors import UserError
 
@@ -14,13 +17,18 @@ _REASONS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, 
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[IO[bytes]]:
+def replacing(path: Path, *, shared: bool = False) -> Iterator[IO[bytes]]:
     """Opens a file that takes the place of `path` when the block ends, whole and on disk. Its own folder is made.
+
+    Args:
+        path: the file to replace.
+        shared: whether another process may write the same file at the same time, as in a user's cache; the scratch file
+            is then this process's own.
 
     Raises:
         UserError: if it cannot be written; what was there before still is.
     """
-    scratch = path.with_name(path.name + ".tmp")
+    scratch = path.with_name(f"{path.name}.{os.getpid()}.tmp" if shared else f"{path.name}.tmp")
     try:
         path.parent.mkdir(exist_ok=True)
         with scratch.open("wb") as file:
@@ -43,6 +51,22 @@ def write_atomically(path: Path, text: str) -> None:
     """
     with replacing(path) as file:
         file.write(text.encode())
+
+
+def digest(*parts: str | np.ndarray) -> str:
+    """Returns a SHA-256, as hexadecimal text.
+
+    Args:
+        parts: a text, or an array, of which dtype, shape and bytes count; the digest of several is that of their
+            digests.
+    """
+    if len(parts) != 1:
+        return digest("".join(digest(part) for part in parts))
+    (part,) = parts
+    if isinstance(part, str):
+        return hashlib.sha256(part.encode()).hexdigest()
+    head = f"{part.dtype}{part.shape}".encode()
+    return hashlib.sha256(head + np.ascontiguousarray(part).tobytes()).hexdigest()
 
 
 def append(path: Path, data: bytes) -> None:
