@@ -1,15 +1,23 @@
-"""Tables: mean and standard error, the real-data row, the published figures."""
+"""Scores and tables: mean and standard error, real data, published figures, and scores that fail."""
 
 import math
+import os
 
 import numpy as np
 import pytest
 
-from tests.helpers import tiny
+from tests.data_files import write_images
+from tests.helpers import ROOT, tiny
 from veegan_jax.config.build import build
-from veegan_jax.evaluation.scores import measure, measure_real
+from veegan_jax.data import SOURCES
+from veegan_jax.errors import UserError
+from veegan_jax.evaluation import glossary
+from veegan_jax.evaluation.published import PUBLISHED, published
+from veegan_jax.evaluation.scores import Evaluation
 from veegan_jax.evaluation.tables import as_row, mean_and_error, table
-from veegan_jax.inference.model import Sampler
+from veegan_jax.experiments.run import train
+from veegan_jax.metrics import COLUMNS, METRICS, Metric
+from veegan_jax.storage.logs import read_rows
 from veegan_jax.train.compile import initial_state
 
 
@@ -22,21 +30,35 @@ def test_mean_and_standard_error_by_hand():
     assert set(as_row([{"kl": 1.0}, {"kl": 2.0}])) == {"kl", "kl/se"}
 
 
+def test_a_score_that_one_replica_lacks_has_no_mean():
+    assert as_row([{"kl": 1.0, "ndb": 5.0}, {"kl": 2.0}]) == {"kl": 1.5, "kl/se": 0.5}
+    assert as_row([{}, {"kl": 2.0}]) == {}
+
+
 @pytest.fixture(scope="module")
-def experiment():
-    return build(tiny(data="grid", eval_samples=2500))
+def evaluation():
+    return Evaluation(build(tiny(data="grid", eval_samples=2500)))
 
 
-def test_table_has_real_data_and_published_rows(experiment):
-    sampler = Sampler(experiment)
-    params = sampler.trained(initial_state(experiment), 0)
-    scores, samples = measure(experiment, sampler, params)
+@pytest.fixture(scope="module")
+def params(evaluation):
+    return evaluation.sampler.trained(initial_state(evaluation.experiment), 0)
+
+
+def header(markdown):
+    return [cell.strip() for cell in markdown.splitlines()[0].split("|")[1:-1]]
+
+
+def test_table_has_real_data_and_published_rows(evaluation, params):
+    scores, samples = evaluation.measure(params)
     assert samples.shape == (2500, 2)
-    assert set(scores) == set(experiment.columns)
-    real = measure_real(experiment, sampler)
+    assert set(scores) == {column.name for column in evaluation.experiment.columns}
+    real = evaluation.measure_real()
     assert real["modes"] == 25
     assert real["prior_gap"] < 0.01
-    markdown = table(experiment, {"veegan, step 0": [scores, scores]}, real)
+    markdown = table(evaluation, {"veegan, step 0": [scores, scores]}, real)
+    assert header(markdown) == ["grid", *(column.title for column in evaluation.experiment.columns)]
+    assert "reverse KL (nats) ↓" in header(markdown)
     assert "| veegan, step 0" in markdown
     assert "| real data" in markdown
     assert "| veegan (paper) " in markdown
@@ -44,8 +66,87 @@ def test_table_has_real_data_and_published_rows(experiment):
     assert "2,500 samples a row" in markdown
 
 
-def test_reconstruction_of_an_untrained_model_is_near_that_of_knowing_nothing(experiment):
-    sampler = Sampler(experiment)
-    scores, _ = measure(experiment, sampler, sampler.trained(initial_state(experiment), 0))
+def test_reconstruction_of_an_untrained_model_is_near_that_of_knowing_nothing(evaluation, params):
+    scores, _ = evaluation.measure(params)
     assert 0.8 < scores["reconstruction"] < 2
     assert np.isfinite(scores["prior_gap"])
+
+
+def test_published_figures_are_of_known_data_and_columns():
+    assert set(PUBLISHED) <= set(SOURCES)
+    for rows in PUBLISHED.values():
+        assert all(set(row) <= set(COLUMNS) for row in rows.values())
+    config = tiny(data="stacked_mnist")
+    assert published(config)["R3GAN"]["kl"] == "0.029"
+    config.stacked_mnist.channels = 4
+    assert published(config) == {"best known": {"modes": "10000", "kl": "0.048"}}
+    assert published(tiny(data="stacked_digits")) == {}
+
+
+@pytest.fixture
+def ten_pictures(tmp_path):
+    """A run on ten pictures, of which one is held out: too few for a third nearest neighbour, or a covariance."""
+    config = tiny(data="images")
+    config.images.path = str(write_images(tmp_path / "pictures", num=10))
+    config.eval_samples, config.ivom_images = 0, 1
+    return config
+
+
+def test_a_score_that_fails_costs_its_columns_and_one_warning_and_no_run(tmp_path, ten_pictures, caplog):
+    with caplog.at_level("WARNING", "veegan_jax"):
+        markdown = train(ten_pictures, tmp_path / "run").table
+    columns = dict(zip(header(markdown), markdown.splitlines()[2].split("|")[1:-1], strict=True))
+    assert columns[COLUMNS["precision"].title].strip() == columns[COLUMNS["prior_gap"].title].strip() == "–"
+    assert columns[COLUMNS["reconstruction"].title].strip() != "–"
+    assert columns[COLUMNS["ivom_train"].title].strip() != "–"
+    measured = [set(row) & set(COLUMNS) for row in read_rows(tmp_path / "run") if row["step"] in (4, 8)]
+    assert measured == [{"reconstruction"}, {"reconstruction"}]
+    told = "precision, recall, ndb, support cannot be measured, and is left out: a 3-NN manifold needs more than 3"
+    assert caplog.text.count(told) == 1
+    assert caplog.text.count("prior_gap cannot be measured") == 1
+
+
+@pytest.mark.parametrize("error", [UserError("mend it"), OSError("disk full"), MemoryError()], ids=repr)
+def test_errors_that_are_not_of_a_score_pass_through(evaluation, params, monkeypatch, error):
+    def fail(samples, real):
+        raise error
+
+    monkeypatch.setitem(evaluation.metrics, "mixture", Metric(fail, METRICS["mixture"].columns, str))
+    with pytest.raises(type(error)):
+        evaluation.measure(params)
+
+
+def test_inversion_and_notes_that_fail_cost_no_run(evaluation, monkeypatch, caplog):
+    def fail(*arguments):
+        raise RuntimeError("RESOURCE_EXHAUSTED\nand a long trace")
+
+    evaluation = Evaluation(build(tiny(data="stacked_digits", ivom_images=2)))
+    params = evaluation.sampler.trained(initial_state(evaluation.experiment), 0)
+    monkeypatch.setattr(evaluation.sampler, "invert", fail)
+    monkeypatch.setitem(evaluation.metrics, "manifold", Metric(fail, METRICS["manifold"].columns, fail))
+    with caplog.at_level("WARNING", "veegan_jax"):
+        assert evaluation.invert(params) == {}
+        assert "SVM" in table(evaluation, {"veegan": []}, {})
+    assert "ivom_train cannot be measured, and is left out: RESOURCE_EXHAUSTED" in caplog.messages
+
+
+def test_a_metric_that_ranks_checkpoints_must_be_measured(monkeypatch):
+    monkeypatch.delenv("VEEGAN_INCEPTION", raising=False)
+    experiment = build(tiny(data="mnist", best_metric="fid"))
+    with pytest.raises(UserError, match=r"config.best_metric is 'fid'; .*valid: classifier_fid"):
+        Evaluation(experiment)
+
+
+def test_a_metric_that_cannot_be_made_is_one_line(monkeypatch):
+    monkeypatch.setenv("VEEGAN_INCEPTION", "none.pt")
+    with pytest.raises(UserError, match="VEEGAN_INCEPTION is none.pt; it must be a file"):
+        Evaluation(build(tiny(data="mnist")))
+
+
+def test_the_glossary_is_current():
+    """UPDATE_DOCS=1 writes it again."""
+    path = ROOT / "docs" / "metrics.md"
+    if os.environ.get("UPDATE_DOCS"):
+        path.write_text(glossary.render())
+    assert path.read_text() == glossary.render()
+    assert all(f"| `{column.name}` | {column.heading} |" in path.read_text() for column in COLUMNS.values())

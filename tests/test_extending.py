@@ -10,8 +10,11 @@ from veegan_jax.config import fields
 from veegan_jax.config.build import build
 from veegan_jax.config.fields import base_config
 from veegan_jax.errors import UserError
+from veegan_jax.evaluation.scores import Evaluation
 from veegan_jax.experiments.run import train
+from veegan_jax.inference.model import load
 from veegan_jax.metrics import METRICS
+from veegan_jax.train.compile import initial_state
 
 EXAMPLES = ROOT / "docs" / "examples"
 REGISTRY = {
@@ -45,7 +48,7 @@ def test_they_work_together(tmp_path):
     given = tiny("lsgan", "fourier", "moons")
     given.fourier.width = 8
     outcome = train(given, tmp_path)
-    assert " energy |" in outcome.table
+    assert " energy distance (units of the data) ↓ |" in outcome.table
     assert "| lsgan, step 8 |" in outcome.table
 
 
@@ -54,16 +57,12 @@ def test_training_improves_the_score(tmp_path):
     given = tiny("lsgan", "fourier", "moons", batch_size=64, num_steps=300, steps_per_call=50)
     given.eval_every, given.save_every, given.eval_samples = 300, 300, 1000
     given.fourier.width = 32
-    experiment = build(given)
+    evaluation = Evaluation(build(given))
     train(given, tmp_path)
-    from veegan_jax.evaluation.scores import measure
-    from veegan_jax.inference.model import Sampler, load
-    from veegan_jax.train.compile import initial_state
-
     run = load(tmp_path)
-    sampler = Sampler(experiment)
-    before = measure(experiment, sampler, sampler.trained(initial_state(experiment), 0))[0]["energy"]
-    assert measure(experiment, sampler, run.replicas[0])[0]["energy"] < 0.7 * before
+    untrained = evaluation.sampler.trained(initial_state(evaluation.experiment), 0)
+    before = evaluation.measure(untrained)[0]["energy"]
+    assert evaluation.measure(run.replicas[0])[0]["energy"] < 0.7 * before
     assert jax.tree.leaves(run.replicas[0])
 
 

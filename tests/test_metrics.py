@@ -6,28 +6,30 @@ import numpy as np
 import pytest
 
 from veegan_jax.data import SOURCES
-from veegan_jax.metrics import HIGHER_IS_BETTER, METRICS
-from veegan_jax.metrics.base import histogram_divergences
-from veegan_jax.metrics.latent import prior_gap, reconstruction_error
+from veegan_jax.metrics import COLUMNS, METRICS, default_best
+from veegan_jax.metrics.base import ARROWS, Column
+from veegan_jax.metrics.latent import RECONSTRUCTOR_COLUMNS, inversion_error, prior_gap, reconstruction_error
+from veegan_jax.metrics.manifold import SUPPORT
+from veegan_jax.metrics.modes import KL, MODES, histogram_divergences
 
-NAMES = ("grid", "ring", "stacked_digits", "synthetic1200")  # those that need no files
+NAMES = ("grid", "ring", "stacked_digits", "synthetic1200")  # the sources that need no files
 
 
 def metric_and_draw(name):
     source = SOURCES[name]()
-    metric, reference = next(iter(source.references.items()))  # the first is that of the published protocol
+    metric, reference = next(iter(source.references.items()))  # the first is the metric of the published protocol
     sample = jax.jit(jax.vmap(lambda key: source.sample(jnp.asarray(source.held_out), key)))
 
     def draw(n, seed=0):
         return np.asarray(sample(jax.random.split(jax.random.key(seed), n)))
 
-    return METRICS[metric](reference), draw
+    return METRICS[metric].make(reference, None), draw
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_columns_are_what_is_scored(name):
     metric, draw = metric_and_draw(name)
-    assert set(metric.score(draw(200), None)) == set(metric.columns)
+    assert set(metric.score(draw(200), None)) == {column.name for column in metric.columns}
 
 
 @pytest.mark.parametrize(("name", "modes", "kl"), [("ring", 8, 0.0014), ("grid", 25, 0.0048)])
@@ -132,6 +134,48 @@ def test_reconstruction_error():
     np.testing.assert_allclose(reconstruction_error(z, np.zeros_like(z)), 1, rtol=0.02)
 
 
-def test_every_direction_names_a_column():
-    metrics = [METRICS["plane"](None), *(metric_and_draw(name)[0] for name in NAMES)]
-    assert {column for metric in metrics for column in metric.columns} >= HIGHER_IS_BETTER
+def test_prior_gap_needs_a_covariance():
+    with pytest.raises(ValueError, match="a covariance needs 2 latents or more, and there are 1"):
+        prior_gap(np.zeros((1, 6)))
+
+
+def test_inversion_error_is_per_pixel_of_images_from_0_to_1():
+    assert inversion_error(np.float32([4, 0])) == 0.5  # differences are half as large as on [−1, 1]
+
+
+@pytest.mark.parametrize("column", COLUMNS.values(), ids=COLUMNS)
+def test_each_column_says_all_there_is_to_know(column):
+    assert column.direction in ARROWS
+    assert all((column.name.isidentifier(), column.heading, column.definition.endswith("."), column.source))
+    assert column.title.startswith(column.heading)
+    assert column.title.endswith(ARROWS[column.direction])
+
+
+def test_one_name_is_one_column():
+    """Metrics that share a name share the column, and headings tell columns apart."""
+    for metric in METRICS.values():
+        assert all(column is COLUMNS[column.name] for column in metric.columns)
+    assert len({column.title for column in COLUMNS.values()}) == len(COLUMNS)
+
+
+def test_titles_and_directions_by_hand():
+    assert KL.title == "reverse KL (nats) ↓"
+    assert MODES.title == "modes ↑"
+    assert SUPPORT.title == "support"
+    assert KL.goodness(0.1) > KL.goodness(0.2)
+    assert MODES.goodness(9.0) > MODES.goodness(8.0)
+    assert SUPPORT.goodness(9.0) > SUPPORT.goodness(8.0)
+    higher = {name for name, column in COLUMNS.items() if column.direction == "higher"}
+    calibrated = {"calibrated_modes", "calibrated_high_quality"}
+    assert higher == {"modes", "high_quality", "precision", "recall", *calibrated}
+
+
+@pytest.mark.parametrize(
+    ("metrics", "best"),
+    [(("mixture", "plane"), "kl"), (("labelled_images", "inception"), "kl"), (("manifold", "inception"), "ndb")],
+)
+def test_checkpoints_are_ranked_by_what_all_data_of_a_kind_have(metrics, best):
+    columns = [column for name in metrics for column in METRICS[name].columns]
+    assert default_best((*columns, *RECONSTRUCTOR_COLUMNS)).name == best
+    own = Column("own", "own", "", "lower", "A score.", "here")
+    assert default_best((own, *RECONSTRUCTOR_COLUMNS)) is own

@@ -18,18 +18,18 @@ def grid(n, modes=25, std=0.05):
 
 
 def test_precision_and_recall_by_hand():
-    # The third nearest others are 3, 2, 2, 3 and 9 away: the manifold is [−3, 3], [−1, 3], [0, 4], [0, 6] and [1, 19].
+    # The third nearest neighbours are 3, 2, 2, 3 and 9 away: the manifold is [−3, 3], [−1, 3], [0, 4], [0, 6], [1, 19].
     real = np.float32([[0], [1], [2], [3], [10]])
     spread = np.float32([[-4], [-3], [2], [6.5], [20]])
     assert precision_recall(spread, real) == {"precision": 60, "recall": 100}
-    # Radii of 0.3, 0.2, 0.2 and 0.3: of the real ones, 1 alone is reached.
+    # The radii are 0.3, 0.2, 0.2 and 0.3: of the real examples, 1 alone is within.
     narrow = np.float32([[1.0], [1.1], [1.2], [1.3]])
     assert precision_recall(narrow, real) == {"precision": 100, "recall": 20}
 
 
 def test_same_distribution_scores_high_on_all():
     real = grid(2500)
-    scores = [METRICS["plane"](None).score(grid(2500), real) for _ in range(10)]
+    scores = [METRICS["plane"].make(None, None).score(grid(2500), real) for _ in range(10)]
     mean = {name: np.mean([score[name] for score in scores]) for name in scores[0]}
     assert mean["precision"] > 95
     assert mean["recall"] > 95
@@ -40,8 +40,13 @@ def test_same_distribution_scores_high_on_all():
     np.testing.assert_allclose(birthday_support(real, real), own, rtol=0.3)
 
 
+def test_a_manifold_needs_more_examples_than_neighbours():
+    with pytest.raises(ValueError, match="a 3-NN manifold needs more than 3 examples, and there are 3"):
+        precision_recall(grid(3), grid(10))
+
+
 def test_missing_modes_lower_recall_and_not_precision():
-    real, score = grid(2500), METRICS["plane"](None).score
+    real, score = grid(2500), METRICS["plane"].make(None, None).score
     missing = score(grid(2500, modes=15), real)
     np.testing.assert_allclose(missing["recall"], 60, atol=4)  # 15 of 25
     assert missing["precision"] > 95
@@ -60,7 +65,7 @@ def test_noise_lowers_precision_and_not_recall():
 def test_points_in_the_place_of_modes_are_precise_and_cover_nothing():
     real = grid(2500)
     points = np.repeat(grid(25), 100, axis=0)
-    score = METRICS["manifold"](None).score(points, real)
+    score = METRICS["manifold"].make(None, None).score(points, real)
     assert score["precision"] > 80
     assert score["recall"] == 0
     assert score["ndb"] == 100
@@ -103,13 +108,13 @@ def test_birthday_support_at_its_ends():
 
 def test_images_are_compared_by_their_coordinates():
     images = RNG.uniform(-1, 1, (60, 4, 4, 3)).astype(np.float32)
-    score = METRICS["manifold"](None).score(images, images)
+    score = METRICS["manifold"].make(None, None).score(images, images)
     assert (score["precision"], score["recall"], score["ndb"]) == (100, 100, 0)
 
 
 def test_large_images_are_compared_by_projections():
     images = RNG.uniform(-1, 1, (300, 32, 32, 3)).astype(np.float32)
-    score = METRICS["manifold"](None).score
+    score = METRICS["manifold"].make(None, None).score
     same = score(images[:150], images[:150])
     assert (same["precision"], same["recall"], same["ndb"]) == (100, 100, 0)
     assert score(images[:150], images[150:])["support"] > 500
@@ -119,9 +124,9 @@ def test_large_images_are_compared_by_projections():
 
 def test_the_plane_is_scored_in_seconds_and_the_same_again():
     x, real = grid(2500), grid(2500)
-    score = METRICS["plane"](None).score
+    score = METRICS["plane"].make(None, None).score
     first = score(x, real)
     start = time.process_time()
     assert score(x, real) == first
     assert time.process_time() - start < 5
-    assert set(first) == set(METRICS["plane"](None).columns)
+    assert set(first) == {column.name for column in METRICS["plane"].columns}

@@ -1,4 +1,4 @@
-"""The report of missed examples: of every kind of data and method, and of a collapse that is known."""
+"""The report of missed examples, for each kind of data and method, and for a collapse that is known."""
 
 import jax
 import numpy as np
@@ -7,7 +7,8 @@ import pytest
 from tests.helpers import tiny
 from veegan_jax.cli import commands
 from veegan_jax.config.build import build
-from veegan_jax.evaluation import plots as report
+from veegan_jax.evaluation import plots
+from veegan_jax.evaluation.missing import Reconstruction, missing, prior_deviation
 from veegan_jax.experiments.run import train
 from veegan_jax.inference.model import Sampler
 from veegan_jax.train.compile import initial_state
@@ -27,7 +28,7 @@ def test_report_of_a_run(tmp_path, capsys, data):
     assert "RMS of x − G(F(x))" in out
     assert (tmp_path / "missing_step8_seed3.png").read_bytes().startswith(b"\x89PNG")
     assert all(np.isfinite(arrays[name]).all() and len(arrays[name]) == 12 for name in arrays)
-    # F(x) is but one of all z, of which IvOM looks for the best.
+    # F(x) is one latent among all, and inversion looks for the best.
     assert np.mean(arrays["nearest"]) < np.mean(arrays["reconstruction"])
     distance = np.minimum(arrays["nearest"], arrays["reconstruction"])[arrays["worst"]]
     assert (np.diff(distance) <= 0).all()
@@ -45,7 +46,7 @@ def experiment():
     return build(tiny("gan", data="stacked_digits"))
 
 
-def test_inference_is_of_the_same_noise_as_decoding_and_needs_no_company(experiment):
+def test_inversion_uses_the_noise_of_decoding_and_takes_each_example_by_itself(experiment):
     sampler = Sampler(experiment)
     params = sampler.trained(initial_state(experiment), 0)
     x = sampler.generate(params, 70, 5)[1]
@@ -59,7 +60,7 @@ def test_inference_is_of_the_same_noise_as_decoding_and_needs_no_company(experim
 
 
 def test_a_collapse_is_found():
-    """What a generator makes it reaches, but for a start's bad luck, and an untrained one reaches no digit."""
+    """A generator reaches its own samples, but for a start's bad luck; an untrained one reaches no digit."""
     experiment = build(tiny("gan", data="stacked_digits", noise_dim=0))
     sampler = Sampler(experiment)
     params = sampler.trained(initial_state(experiment), 0)
@@ -71,13 +72,36 @@ def test_a_collapse_is_found():
 
 def test_worst_are_drawn_first():
     x = np.linspace(-1, 1, 12, dtype=np.float32)[:, None, None, None] * np.ones((12, 4, 4, 3), np.float32)
-    figure = report.draw_missing(x, {"G(F(x))": -x, "IvOM": x})
+    figure = plots.draw_missing(x, {"G(F(x))": -x, "IvOM": x})
     rows = [np.asarray(axis.get_images()[0].get_array()) for axis in figure.axes]
     assert [axis.get_title() for axis in figure.axes][1:] == ["G(F(x))", "IvOM"]
     assert [row[0, 0, 0] for row in rows] == [0, 1, 0]
     assert rows[0].shape == (4, 10 * 5 - 1, 3)
     points = np.random.default_rng(0).standard_normal((20, 2)).astype(np.float32)
-    (axis,) = report.draw_missing(points, {"IvOM": points + 1}).axes
+    (axis,) = plots.draw_missing(points, {"IvOM": points + 1}).axes
     lines = np.stack([line.get_xydata() for line in axis.get_lines()])
     np.testing.assert_allclose(lines, np.stack([points, points + 1], axis=1))
     assert jax.tree.leaves(axis.collections[1].get_offsets().shape) == [20, 2]
+
+
+def test_missing_examples_are_ranked_worst_first():
+    x = np.float32([[0, 0], [1, 1], [5, 1]])
+    nearest = Reconstruction(np.full((3, 8), 2, np.float32), np.float32([[0, 0.2], [1, 1], [1, 1]]))
+    found = missing(x, nearest)
+    np.testing.assert_allclose(found.nearest, [0.2 / np.sqrt(2), 0, 4 / np.sqrt(2)], rtol=1e-6)
+    np.testing.assert_allclose(found.nearest_prior, [6, 6, 6])  # (4·8 − 8)/√16
+    assert found.worst.tolist() == [2, 0, 1]
+    assert found.reconstruction is None
+    assert found.reconstruction_prior is None
+
+    # An example that F reaches is reached, though optimisation missed it.
+    found = missing(x, nearest, Reconstruction(np.zeros((3, 8), np.float32), np.float32([[3, 0], [0, 1], [5, 1]])))
+    assert found.worst.tolist() == [0, 1, 2]
+    np.testing.assert_allclose(found.reconstruction, [3 / np.sqrt(2), 1 / np.sqrt(2), 0], rtol=1e-6)
+    np.testing.assert_allclose(found.reconstruction_prior, [-2, -2, -2])
+
+
+def test_prior_deviation_is_standard_under_the_prior():
+    deviation = prior_deviation(np.random.default_rng(0).standard_normal((50_000, 10)).astype(np.float32))
+    np.testing.assert_allclose([deviation.mean(), deviation.std()], [0, 1], atol=0.02)
+    assert deviation.dtype == np.float32

@@ -36,5 +36,4 @@ def moons(*, noise: float = 0.05) -> Source:
         sample=sample,
         references={"energy": None},  # the metrics that apply, and what they compare with
         num_eval=2500,
-        published={},
     )

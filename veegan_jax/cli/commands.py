@@ -13,13 +13,14 @@ from veegan_jax.config.build import build
 from veegan_jax.config.convert import comparison, differences, effective, from_effective
 from veegan_jax.errors import UserError
 from veegan_jax.evaluation import plots as report
-from veegan_jax.evaluation import scores as evaluate
 from veegan_jax.evaluation import tables
-from veegan_jax.evaluation.missing import Made, Missing, missing
+from veegan_jax.evaluation.missing import Missing, Reconstruction, missing
+from veegan_jax.evaluation.scores import Evaluation
 from veegan_jax.experiments.compare import compare, train_row
 from veegan_jax.experiments.run import train
-from veegan_jax.inference.model import Run, fingerprints, load_with
+from veegan_jax.inference.model import Run, load_with
 from veegan_jax.storage import versions
+from veegan_jax.storage.checkpoint import fingerprints
 from veegan_jax.storage.files import replacing
 from veegan_jax.storage.folder import stored_config
 
@@ -74,19 +75,19 @@ def run_training(options: Options) -> str | None:
 def run_evaluation(options: Options) -> None:
     """Measures a checkpoint, and prints the table."""
     run = _load(options)
-    measured = [
-        evaluate.measure(run.experiment, run.sampler, params)[0] | evaluate.invert(run.experiment, run.sampler, params)
-        for params in run.replicas
-    ]
-    ceiling = evaluate.measure_real(run.experiment, run.sampler)
-    table = tables.table(run.experiment, {f"{run.config.objective}, step {run.step:,}": measured}, ceiling)
+    evaluation = Evaluation(run.experiment)
+    measured = [evaluation.measure(params)[0] | evaluation.invert(params) for params in run.replicas]
+    ceiling = evaluation.measure_real()
+    table = tables.table(evaluation, {f"{run.config.objective}, step {run.step:,}": measured}, ceiling)
     print(table)  # before it is written, which may be refused
     tables.save_results(options.workdir / f"evaluation_step{run.step}", run.step, measured, ceiling, table)
 
 
 def run_fingerprint(options: Options) -> None:
     """Prints digests of a checkpoint: two runs have the same exactly if they have the same bits."""
-    step, found, made_by = fingerprints(options.workdir, options.step)
+    step, found, made_by = fingerprints(
+        build(from_effective(stored_config(options.workdir))), options.workdir, options.step
+    )
     print(f"{options.workdir}, step {step:,}")
     print(tabulate(found.items(), tablefmt="plain"))
     print(f"made by {', '.join(f'{name} {version}' for name, version in made_by.items() if version)}")
@@ -126,10 +127,10 @@ def run_missing(options: Options) -> None:
     params, sampler, seed = run.replicas[0], run.sampler, options.seed
     x = run.held_out(options.num, seed)
     z = sampler.invert(params, x, seed)[0]
-    nearest, encoded = Made(z, sampler.decode(params, z, seed)), None
+    nearest, encoded = Reconstruction(z, sampler.decode(params, z, seed)), None
     if run.experiment.objective.encode:
         z = sampler.encode(params, x)
-        encoded = Made(z, sampler.decode(params, z, seed))
+        encoded = Reconstruction(z, sampler.decode(params, z, seed))
     found = missing(x, nearest, encoded)
     stem = options.workdir / f"missing_step{run.step}_seed{seed}"
     measured = {name: values for name, values in found._asdict().items() if values is not None}

@@ -1,5 +1,6 @@
 """From a config to the parts it names: the one place where fields become keyword arguments."""
 
+import itertools
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -12,15 +13,13 @@ from veegan_jax.config.check import suggestion, validate
 from veegan_jax.config.fields import REGISTRIES
 from veegan_jax.data.base import Source
 from veegan_jax.errors import UserError
-from veegan_jax.metrics import METRICS, Metric
+from veegan_jax.metrics import METRICS, Column, default_best
+from veegan_jax.metrics.latent import RECONSTRUCTOR_COLUMNS
 from veegan_jax.models.network import STATISTICS, Nets, packed, spectrally_normalised
 from veegan_jax.objectives.base import NetsAndDims, Objective
 from veegan_jax.objectives.optimizer import adam
 from veegan_jax.objectives.penalty import Penalty, penalty
 from veegan_jax.objectives.unrolled import unrolled
-
-# Scores of the reconstructor, which every objective that has one gets on every source of data.
-LATENT_COLUMNS = ("reconstruction", "prior_gap")
 
 
 class Experiment(NamedTuple):
@@ -30,14 +29,18 @@ class Experiment(NamedTuple):
     source: Source
     objective: Objective
     optimizers: Mapping[str, optax.GradientTransformation]
-    metrics: tuple[Metric, ...]
-    columns: tuple[str, ...]
 
     @property
-    def best_metric(self) -> str:
-        """The column by which checkpoints are the best."""
-        usual = [column for column in ("kl", "ndb", *self.columns) if column in self.columns]
-        return self.config.best_metric or usual[0]
+    def columns(self) -> tuple[Column, ...]:
+        """The columns of all metrics that apply to the data, and of the reconstructor."""
+        metrics = (METRICS[name].columns for name in self.source.references)
+        return (*itertools.chain(*metrics), *(RECONSTRUCTOR_COLUMNS if self.objective.encode else ()))
+
+    @property
+    def best_metric(self) -> Column:
+        """The column by which checkpoints are ranked."""
+        named = [column for column in self.columns if column.name == self.config.best_metric]
+        return named[0] if named else default_best(self.columns)
 
     @property
     def num_eval(self) -> int:
@@ -59,18 +62,11 @@ def build(config: ConfigDict) -> Experiment:
         raise UserError(
             f"config.ivom_images is {config.ivom_images}; it must be 0 for {config.data}, which has no images"
         )
-    metrics = _metrics(source)
-    columns = tuple(c for metric in metrics for c in metric.columns) + (LATENT_COLUMNS if objective.encode else ())
-    if config.best_metric and config.best_metric not in columns:
-        raise UserError(f"config.best_metric is {config.best_metric!r}; {suggestion(config.best_metric, columns)}")
-    return Experiment(config, source, objective, optimizers, metrics, columns)
-
-
-def _metrics(source: Source) -> tuple[Metric, ...]:
-    try:
-        return tuple(METRICS[name](reference) for name, reference in source.references.items())
-    except ValueError as error:
-        raise UserError(str(error)) from error
+    experiment = Experiment(config, source, objective, optimizers)
+    names = [column.name for column in experiment.columns]
+    if config.best_metric and config.best_metric not in names:
+        raise UserError(f"config.best_metric is {config.best_metric!r}; {suggestion(config.best_metric, names)}")
+    return experiment
 
 
 def _objective(config: ConfigDict, source: Source, optimizer: optax.GradientTransformation) -> Objective:

@@ -74,7 +74,6 @@ class Source(NamedTuple):
         sample: `sample(arrays, key) -> x`, one float32 example of `shape` from `train` or `held_out`.
         references: what each metric that applies here compares samples with, `{metric name: reference}`.
         num_eval: how many samples the published protocol scores.
-        published: figures of the field on this data, `{row: {column: text}}`; the row's name says whose they are.
         stream: training examples that do not fit in device memory; then `train` is None, and `sample` draws from
             `held_out` only. None where `train` is on the device.
         note: what a reader of any score on these data has to know (that they are a part of a set), or empty.
@@ -87,6 +86,5 @@ class Source(NamedTuple):
     sample: Callable[[Any, jax.Array], jax.Array]
     references: Mapping[str, Any]
     num_eval: int
-    published: Mapping[str, Mapping[str, str]]
     stream: Stream | None = None
     note: str = ""

@@ -8,13 +8,6 @@ from veegan_jax.data.readers.files import read_labelled
 from veegan_jax.data.readers.locate import locate
 
 TRAIN, TEST = 50_000, 10_000
-# Inference via optimisation as VEEGAN reports it: the mean squared error per pixel, of [0, 1].
-PUBLISHED = {
-    "gan (paper)": {"ivom_held_out": "0.00844 ± 0.002"},
-    "ali (paper)": {"ivom_held_out": "0.0067 ± 0.004"},
-    "unrolled (paper)": {"ivom_held_out": "0.013 ± 0.0009"},
-    "veegan (paper)": {"ivom_held_out": "0.0068 ± 0.0001"},
-}
 
 
 def cifar10(*, path: str = "") -> Source:
@@ -28,7 +21,7 @@ def cifar10(*, path: str = "") -> Source:
     data = _read(locate(path, "cifar10", "cifar10"))
     train, test = len(data.train_images), len(data.test_images)
     subset = f"a subset of CIFAR-10: {train:,} of its {TRAIN:,} training images, {test:,} of its {TEST:,} test images"
-    return labelled_source(data, published=PUBLISHED, note=subset if train < TRAIN or test < TEST else "")
+    return labelled_source(data, note=subset if train < TRAIN or test < TEST else "")
 
 
 def _read(path: str) -> LabelledImages:

@@ -1,7 +1,7 @@
 """What the sources of images share: how images are stored, drawn on the device and shown to networks."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import jax
@@ -41,9 +41,7 @@ def sample(images: jax.Array, key: jax.Array) -> jax.Array:
     return decode(images[jax.random.randint(key, (), 0, images.shape[0])])
 
 
-def labelled_source(
-    data: LabelledImages, *, published: Mapping[str, Mapping[str, str]] | None = None, note: str = ""
-) -> Source:
+def labelled_source(data: LabelledImages, *, note: str = "") -> Source:
     """Images of known classes, kept on the device."""
     return Source(
         shape=data.train_images.shape[1:],
@@ -53,7 +51,6 @@ def labelled_source(
         sample=sample,
         references={"labelled_images": data, "inception": None},
         num_eval=len(data.test_images),
-        published=published or {},
         note=note,
     )
 
@@ -84,6 +81,5 @@ def image_source(train: Images, held_out: Images, resident_gib: float) -> Source
         sample=sample,
         references={"manifold": None, "inception": None},
         num_eval=held_out.num,
-        published={},
         stream=None if resident else Stream(stream, decode),
     )

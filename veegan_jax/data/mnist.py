@@ -12,19 +12,6 @@ from veegan_jax.data.image_sources import decode, labelled_source
 from veegan_jax.data.readers import idx
 from veegan_jax.data.readers.locate import locate
 
-# Figures of others for three channels; VEEGAN's Table 2, PacGAN's Table 2 (Lin et al., NeurIPS 2018), and R3GAN (Huang
-# et al., NeurIPS 2024).
-PUBLISHED = {
-    "gan (paper)": {"modes": "99", "kl": "3.4"},
-    "ali (paper)": {"modes": "16", "kl": "5.4"},
-    "unrolled (paper)": {"modes": "48.7", "kl": "4.32"},
-    "veegan (paper)": {"modes": "150", "kl": "2.95"},
-    "gan (PacGAN's run)": {"modes": "78.9", "kl": "4.50"},
-    "PacGAN, 2 packed": {"modes": "1000", "kl": "0.06 ± 0.003"},
-    "PacGAN, 4 packed": {"modes": "1000", "kl": "0.07 ± 0.005"},
-    "R3GAN": {"modes": "1000", "kl": "0.029"},
-}
-
 
 class DigitStacks(NamedTuple):
     """What tells the modes of stacked digits: digits to teach a classifier and to test it, and how many are stacked.
@@ -91,7 +78,6 @@ def stacked_mnist(*, channels: Literal[3, 4] = 3, triples: int = 0, path: str = 
         sample=sample_fixed if triples else lambda arrays, key: sample(arrays, key, channels),
         references={"digit_modes": DigitStacks(train, digits.train_labels, test, digits.test_labels, channels)},
         num_eval=26_000,
-        published=PUBLISHED if channels == 3 else {"best known": {"modes": "10000", "kl": "0.048"}},
     )
 
 

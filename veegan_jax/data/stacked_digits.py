@@ -50,5 +50,4 @@ def stacked_digits(*, held_out: float = 0.2) -> Source:
             "manifold": None,
         },
         num_eval=26_000,
-        published={},
     )

@@ -1,13 +1,10 @@
-"""A small convolutional classifier of our own: what tells modes, and whose features images are compared in.
+"""A small convolutional classifier, which recognises modes, and in whose features images are compared.
 
 Images are `[N, H, W]` or `[N, H, W, C]`, either uint8 from 0 to 255 or float32 from −1 to 1, the range of generators;
-both are brought to the latter. A classifier is taught once, from a fixed seed, and kept in a file of
+both are brought to the latter. A classifier is trained once, from a fixed seed, and kept in a file of
 `VEEGAN_CACHE_DIR`, by default `veegan_jax` in the user's folder of caches (`XDG_CACHE_HOME`, or `~/.cache`).
-
-A reference here has `train_images`, `test_images` and their labels, int `[N]` from 0.
 """
 
-import hashlib
 import logging
 import os
 import zipfile
@@ -22,21 +19,25 @@ import numpy as np
 import optax
 from flax import traverse_util
 
+from veegan_jax.errors import UserError, one_line
+from veegan_jax.ops.chunks import map_in_chunks
+from veegan_jax.storage.files import digest, replacing
+
 BATCH, TEST_BATCH = 128, 1000
 CHECKSUM = "checksum"
-logger = logging.getLogger("veegan_jax")
+_log = logging.getLogger("veegan_jax")
 
 
 class Recipe(NamedTuple):
-    """How a classifier is made. What it makes is kept under a name that depends on every field.
+    """The way a classifier is trained. A trained one is kept under a name that depends on every field.
 
     Attributes:
         channels: of each convolution; the first is 4×4, the others 3×3, all of stride 2.
         features: the width of the layer below the logits.
         dropout: the share of features that training drops.
-        shift: training moves images by up to so many pixels either way.
+        shift: training moves images by at most this number of pixels either way.
         epochs: how often training sees each image.
-        learning_rate: of Adam, at the peak, a quarter of the way: it rises from 0 and falls to 0 linearly.
+        learning_rate: of Adam, at the peak, a quarter of the way; it rises from 0 and falls to 0 linearly.
         seed: of the initial weights and of all that training draws.
     """
 
@@ -53,14 +54,14 @@ RECIPE = Recipe()
 
 
 class Cnn(nn.Module):
-    """Strided convolutions, a dense layer of features, and a linear one of logits."""
+    """Strided convolutions, a dense layer of features, and a linear layer of logits."""
 
     recipe: Recipe
     num_classes: int
 
     @nn.compact
     def __call__(self, x: jax.Array, key: jax.Array | None = None) -> tuple[jax.Array, jax.Array]:
-        """Maps images `[B, H, W, C]` to logits `[B, num_classes]` and features `[B, D]`; with a key, it drops some."""
+        """Maps images `[B, H, W, C]` to logits `[B, num_classes]` and features `[B, D]`; with a key, drops features."""
         h = x
         for layer, channels in enumerate(self.recipe.channels):
             size = 3 if layer else 4
@@ -74,7 +75,7 @@ class Cnn(nn.Module):
 
 
 class Classifier:
-    """A classifier of given parameters of a `Cnn`."""
+    """A `Cnn` with its parameters; numpy in and out."""
 
     def __init__(self, recipe: Recipe, num_classes: int, params: Any):
         module = Cnn(recipe, num_classes)
@@ -86,26 +87,13 @@ class Classifier:
         self._params, self._outputs = params, jax.jit(outputs)
 
     def __call__(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The classes, int `[N]`, and features, float32 `[N, D]`, of images."""
-        n = len(images)
-        padded = np.concatenate([images, np.repeat(images[:1], -n % TEST_BATCH, axis=0)])
-        chunks = [self._outputs(self._params, padded[i : i + TEST_BATCH]) for i in range(0, n, TEST_BATCH)]
-        labels, features = (
-            np.concatenate([np.asarray(part) for part in parts])[:n] for parts in zip(*chunks, strict=True)
-        )
+        """Returns the classes, int `[N]`, and the activations below the logits, float32 `[N, D]`, of images."""
+        labels, features = map_in_chunks(lambda x: self._outputs(self._params, x), images, size=TEST_BATCH)
         return labels, features
-
-    def predict(self, images: np.ndarray) -> np.ndarray:
-        """The classes, int `[N]`."""
-        return self(images)[0]
-
-    def features(self, images: np.ndarray) -> np.ndarray:
-        """The activations below the logits, float32 `[N, D]`."""
-        return self(images)[1]
 
 
 def scaled(images: jax.Array) -> jax.Array:
-    """Images of either range as float32 `[N, H, W, C]` in [−1, 1]."""
+    """Returns images of either range as float32 `[N, H, W, C]` in [−1, 1]."""
     x = _with_channels(images)
     return x.astype(jnp.float32) / 127.5 - 1.0 if x.dtype == jnp.uint8 else x
 
@@ -114,28 +102,40 @@ def _with_channels(images: Any) -> Any:
     return images if images.ndim == 4 else images[..., None]
 
 
-def classifier(reference: Any, recipe: Recipe = RECIPE) -> tuple[Classifier, float]:
-    """What a recipe makes of a reference's training images, and its accuracy on the test images, 0 to 1.
+def classifier(labelled: Any, recipe: Recipe = RECIPE) -> tuple[Classifier, float]:
+    """Reads a classifier of labelled images from the cache, or trains it and puts it there.
 
-    It is the classifier in the cache, or a new one, which is put there.
+    Args:
+        labelled: has `train_images` and `test_images`, and `train_labels` and `test_labels`, int `[N]` from 0.
+        recipe: the way to train it.
+
+    Returns:
+        The classifier, trained on the training images, and its accuracy on the test images, 0 to 1.
     """
-    images, test_images = (_with_channels(i) for i in (reference.train_images, reference.test_images))
-    labels, test_labels = (np.asarray(i, np.int32) for i in (reference.train_labels, reference.test_labels))
+    images, test_images = (_with_channels(i) for i in (labelled.train_images, labelled.test_images))
+    labels, test_labels = (np.asarray(i, np.int32) for i in (labelled.train_labels, labelled.test_labels))
     num_classes = int(np.max(labels)) + 1
-    path = _cache() / f"classifier-{_digest(repr(recipe), images, labels, test_images, test_labels)[:16]}.npz"
+    path = _cache() / f"classifier-{digest(repr(recipe), images, labels, test_images, test_labels)[:16]}.npz"
     if kept := _read(path):
         return Classifier(recipe, num_classes, kept["params"]), float(kept["accuracy"])
     params = train(images, labels, num_classes, recipe)
-    made = Classifier(recipe, num_classes, params)
-    accuracy = float(np.mean(made.predict(test_images) == test_labels))
+    trained = Classifier(recipe, num_classes, params)
+    accuracy = float(np.mean(trained(test_images)[0] == test_labels))
     _write(path, {"params": params, "accuracy": np.asarray(accuracy)})
-    return made, accuracy
+    return trained, accuracy
 
 
 def train(images: np.ndarray, labels: np.ndarray, num_classes: int, recipe: Recipe) -> Any:
-    """The parameters of a `Cnn` taught on images `[N, …]` and their labels `[N]`: a function of its arguments alone."""
+    """Trains a `Cnn`, and returns its parameters, which are a function of the arguments alone.
+
+    Args:
+        images: `[N, …]`.
+        labels: int `[N]`, from 0.
+        num_classes: how many classes there are.
+        recipe: the way to train.
+    """
     steps = max(1, recipe.epochs * len(images) // BATCH)
-    logger.warning("teaching a classifier, once: %s steps of about 30 ms on two CPU cores", f"{steps:,}")
+    _log.warning("training a classifier, once: %s steps of about 30 ms on two CPU cores", f"{steps:,}")
     module = Cnn(recipe, num_classes)
     optimizer = optax.adam(
         lambda count: recipe.learning_rate * _one_cycle((count + 1).astype(jnp.float32) / (steps + 1))
@@ -159,18 +159,19 @@ def train(images: np.ndarray, labels: np.ndarray, num_classes: int, recipe: Reci
     on_device = jnp.asarray(images), jnp.asarray(labels, jnp.int32)
     params = jax.jit(module.init)(key, scaled(on_device[0][:1]))["params"]
     state = params, optimizer.init(params)
-    for i in range(steps):  # one call a step: in a loop of XLA's the kernels' gradients are many times slower on a CPU
+    # Each step is one call: in a loop of XLA's, kernel gradients are many times slower on a CPU.
+    for i in range(steps):
         state = step(state, jnp.asarray(i), *on_device)
     return jax.tree.map(np.asarray, state[0])
 
 
 def _one_cycle(t: jax.Array) -> jax.Array:
-    """The share of the peak learning rate at time t of 0 to 1: up in the first quarter, then down to 0."""
+    """Returns the share of the peak learning rate at time t, 0 to 1: up in the first quarter, then down to 0."""
     return jnp.minimum(4 * t, (1 - t) / 0.75)
 
 
 def _shifted(key: jax.Array, x: jax.Array, shift: int) -> jax.Array:
-    """Each image `[H, W, C]` moved by up to `shift` pixels either way, over a background of −1."""
+    """Moves each image `[H, W, C]` by at most `shift` pixels either way, over a background of −1."""
     padded = jnp.pad(x, ((0, 0), (shift, shift), (shift, shift), (0, 0)), constant_values=-1.0)
     corners = jax.random.randint(key, (len(x), 2), 0, 2 * shift + 1)
     return jax.vmap(lambda image, at: jax.lax.dynamic_slice(image, (at[0], at[1], 0), x.shape[1:]))(padded, corners)
@@ -182,41 +183,31 @@ def _cache() -> Path:
 
 
 def _read(path: Path) -> Any:
-    """The tree of arrays kept in a file; None if there is none, or it is damaged, which is said."""
+    """Reads the tree of arrays in a file; None, with a warning, if the file is damaged, and None if there is none."""
     if not path.exists():
         return None
     try:
-        with path.open("rb") as file:  # which numpy leaves open where it is no archive
+        with path.open("rb") as file:  # opened here, since numpy leaves a file open that is no archive
             leaves = dict(np.load(file, allow_pickle=False))
         if str(leaves.pop(CHECKSUM)) != _checksum(leaves):
             raise ValueError("its checksum is another")
         return traverse_util.unflatten_dict(leaves, sep="/")
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        logger.warning("%s is damaged (%s), so the classifier is taught anew", path, error)
+        _log.warning("%s is damaged (%s), so the classifier is trained again", path, one_line(error))
         return None
 
 
 def _write(path: Path, tree: Any) -> None:
-    """Keeps a tree of arrays in a file, whole or not at all; a folder that cannot be written costs its time only."""
+    """Writes a tree of arrays to a file, whole or not at all; if the file cannot be written, there is a warning."""
     leaves = traverse_util.flatten_dict(tree, sep="/")
     leaves[CHECKSUM] = np.asarray(_checksum(leaves))
-    scratch = path.with_name(f"{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with scratch.open("wb") as file:
+        with replacing(path, shared=True) as file:
             np.savez(file, allow_pickle=False, **leaves)
-        os.replace(scratch, path)
-    except OSError as error:
-        logger.warning("%s cannot be written (%s), so the classifier is not kept", path, error.strerror)
+    except (OSError, UserError) as error:
+        _log.warning("the classifier is not kept: %s", one_line(error))
 
 
 def _checksum(leaves: Mapping[str, np.ndarray]) -> str:
-    return _digest(*(part for name in sorted(leaves) for part in (name, leaves[name])))
-
-
-def _digest(*parts: str | np.ndarray) -> str:
-    digest = hashlib.sha256()
-    for part in parts:
-        array = np.ascontiguousarray(part) if isinstance(part, np.ndarray) else np.frombuffer(part.encode(), np.uint8)
-        digest.update(f"{array.shape}{array.dtype}".encode() + array.tobytes())
-    return digest.hexdigest()
+    return digest(*(part for name in sorted(leaves) for part in (name, leaves[name])))

@@ -1,49 +1,66 @@
-"""Pictures of a run, as PNG files."""
+"""Pictures of a run, as PNG files. Matplotlib is imported when a picture is drawn, since its import takes a second."""
 
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
+from veegan_jax.metrics import COLUMNS
 from veegan_jax.storage.files import replacing
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 _log = logging.getLogger("veegan_jax")
 GRID = 10  # images a side
 PAIRS = 8  # rows of reconstructions
-REAL_SHOWN = 2500  # real points that stand for the density
+REAL_SHOWN = 2500  # points of the plane that are shown; real ones stand for the density
+LINES = 200  # lines between points and their reconstructions
 FRAMES = 8  # pictures in a film strip
 
 
 def drawable(shape: tuple[int, ...]) -> bool:
-    """Whether there is a picture for examples of this shape: points of the plane, or images."""
+    """Returns whether examples of this shape can be drawn: points of the plane, or images."""
     return shape == (2,) or len(shape) == 3
 
 
-def draw_samples(samples: np.ndarray, real: np.ndarray, title: str) -> Figure:
-    """Samples beside real data: points over the real density, or a grid of images above a row of real ones."""
+def draw_samples(samples: np.ndarray, real: np.ndarray, title: str) -> "Figure":
+    """Draws samples beside real data: points over the real density, or a grid of images above a row of real ones.
+
+    Args:
+        samples: float32 `[N, 2]`, or images `[N, H, W, C]` in [−1, 1].
+        real: held-out real examples, of the same shape.
+        title: the title of the figure.
+    """
     if samples.shape[1:] == (2,):
-        figure = Figure(figsize=(5, 5), layout="constrained")
+        figure = _figure(figsize=(5, 5))
         _density(figure.subplots(), samples, real, title)
         return figure
     side = min(GRID, int(len(samples) ** 0.5))
-    figure = Figure(figsize=(6, 7.2), layout="constrained")
+    figure = _figure(figsize=(6, 7.2))
     top, bottom = figure.subplots(2, 1, height_ratios=[side, 1])
     _tiles(top, samples[: side * side], side, title)
     _tiles(bottom, real[:side], side, "real, held out")
     return figure
 
 
-def draw_film(frames: Mapping[int, np.ndarray], real: np.ndarray) -> Figure:
-    """Points of the plane over the real density, at up to `FRAMES` steps of a run."""
+def draw_film(frames: Mapping[int, np.ndarray], real: np.ndarray) -> "Figure":
+    """Draws points of the plane over the real density, at up to `FRAMES` steps of a run.
+
+    Args:
+        frames: samples by step, `{step: [N, 2]}`; where there are none, the figure is empty.
+        real: held-out real examples, `[M, 2]`.
+    """
+    if not frames:
+        return _figure(figsize=(3, 3.2))
     steps = sorted(frames)
     chosen = [steps[i] for i in np.unique(np.linspace(0, len(steps) - 1, FRAMES).round().astype(int))]
     columns = min(4, len(chosen))
     rows = -(-len(chosen) // columns)
-    figure = Figure(figsize=(3 * columns, 3.2 * rows), layout="constrained")
+    figure = _figure(figsize=(3 * columns, 3.2 * rows))
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for axis in axes[len(chosen) :]:
         axis.axis("off")
@@ -52,94 +69,111 @@ def draw_film(frames: Mapping[int, np.ndarray], real: np.ndarray) -> Figure:
     return figure
 
 
-def draw_curves(rows: Sequence[Mapping[str, float]], ceiling: Mapping[str, float]) -> Figure:
-    """Each score of a run over its steps, beside what real data score.
+def draw_curves(rows: Sequence[Mapping[str, float]], ceiling: Mapping[str, float]) -> "Figure":
+    """Draws each score of a run over its steps, beside the score of real data.
 
     Args:
-        rows: of `metrics.jsonl`, `{"step": …, score: …}`; those without a measurement are passed over.
-        ceiling: the real-data row; its names are the scores drawn.
+        rows: the rows of `metrics.jsonl`, `{"step": …, score: …}`; rows without a measurement are passed over.
+        ceiling: the real-data row; its names are the scores drawn. Where it is empty, so is the figure.
     """
-    figure = Figure(figsize=(3.4 * len(ceiling), 2.8), layout="constrained")
+    figure = _figure(figsize=(3.4 * max(len(ceiling), 1), 2.8))
+    if not ceiling:
+        return figure
     for axis, (name, best) in zip(figure.subplots(1, len(ceiling), squeeze=False)[0], ceiling.items(), strict=True):
         points = [(row["step"], row[name]) for row in rows if row.get(name) is not None]
         axis.plot(*zip(*points, strict=True) if points else ([], []), color="tab:red", marker=".", label="model")
         axis.axhline(best, color="tab:blue", linestyle="--", label="real data")
-        axis.set(title=name, xlabel="step")
+        axis.set(title=COLUMNS[name].title if name in COLUMNS else name, xlabel="step")
         axis.locator_params(axis="x", nbins=4)
         axis.ticklabel_format(axis="y", useOffset=False)
     figure.axes[0].legend(fontsize="small")
     return figure
 
 
-def draw_pairs(x: np.ndarray, reconstructions: np.ndarray) -> Figure:
-    """Real examples above what the model makes of them, x → G(F(x)); in the plane, joined by a line."""
+def draw_pairs(x: np.ndarray, reconstructions: np.ndarray) -> "Figure":
+    """Draws real examples and their reconstructions G(F(x)): images one above the other, points joined by a line.
+
+    Args:
+        x: real examples, `[N, 2]` or images `[N, H, W, C]` in [−1, 1].
+        reconstructions: of the same shape.
+    """
     if x.shape[1:] == (2,):
-        figure = Figure(figsize=(5, 5), layout="constrained")
-        axis = figure.subplots()
-        _density(axis, reconstructions, x, "x (blue) → G(F(x)) (red)")
-        for a, b in zip(x[:200], reconstructions[:200], strict=True):
-            axis.plot([a[0], b[0]], [a[1], b[1]], color="0.5", linewidth=0.4)
+        figure = _figure(figsize=(5, 5))
+        _arrows(figure.subplots(), x, reconstructions, "G(F(x))", LINES)
         return figure
     columns = min(GRID, len(x))
     rows = min(PAIRS // 2, len(x) // columns)
     stacked = [part[row * columns : (row + 1) * columns] for row in range(rows) for part in (x, reconstructions)]
-    figure = Figure(figsize=(6, 0.7 * 2 * rows), layout="constrained")
+    figure = _figure(figsize=(6, 0.7 * 2 * rows))
     _tiles(figure.subplots(), np.concatenate(stacked), columns, "x, and G(F(x)) below it")
     return figure
 
 
-def draw_missing(x: np.ndarray, reached: Mapping[str, np.ndarray]) -> Figure:
-    """The real examples that a generator misses most, and how near it comes to them.
+def draw_missing(x: np.ndarray, reached: Mapping[str, np.ndarray]) -> "Figure":
+    """Draws the real examples that a generator misses most, and how near it comes to them.
 
     Args:
-        x: real examples, the one that is reached worst first, `[N, …]`.
-        reached: what is made of each, in one or more ways, `{heading: [N, …]}`.
+        x: real examples, the worst reached first, `[N, 2]` or images `[N, H, W, C]` in [−1, 1].
+        reached: one or more reconstructions of each, `{heading: [N, …]}`.
     """
     if x.shape[1:] == (2,):
-        figure = Figure(figsize=(5 * len(reached), 5), layout="constrained")
-        for axis, (heading, made) in zip(
-            figure.subplots(1, len(reached), squeeze=False)[0], reached.items(), strict=True
-        ):
-            _density(axis, made, x, f"x (blue) → {heading} (red)")
-            for a, b in zip(x, made, strict=True):
-                axis.plot([a[0], b[0]], [a[1], b[1]], color="0.5", linewidth=0.4)
+        figure = _figure(figsize=(5 * len(reached), 5))
+        axes = figure.subplots(1, len(reached), squeeze=False)[0]
+        for axis, (heading, reconstruction) in zip(axes, reached.items(), strict=True):
+            _arrows(axis, x, reconstruction, heading, len(x))
         return figure
     rows = {"real examples, reached worst first": x, **reached}
-    figure = Figure(figsize=(6, 0.9 * len(rows)), layout="constrained")
-    for axis, (heading, made) in zip(figure.subplots(len(rows), 1), rows.items(), strict=True):
-        _tiles(axis, made[:GRID], min(GRID, len(x)), heading)
+    figure = _figure(figsize=(6, 0.9 * len(rows)))
+    for axis, (heading, images) in zip(figure.subplots(len(rows), 1), rows.items(), strict=True):
+        _tiles(axis, images[:GRID], min(GRID, len(x)), heading)
     return figure
 
 
-def pixels(figure: Figure) -> np.ndarray:
-    """The figure as uint8 `[H, W, 3]`."""
+def pixels(figure: "Figure") -> np.ndarray:
+    """Returns the figure as uint8 `[H, W, 3]`."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
-def save(figure: Figure, path: Path) -> None:
-    """Writes a PNG.
+def save(figure: "Figure", path: Path) -> None:
+    """Writes the figure as a PNG file.
 
     Raises:
-        UserError: if it cannot be written.
+        UserError: if the file cannot be written.
     """
     with replacing(path) as file:
         figure.savefig(file, dpi=120, format="png")
 
 
-def _density(axis: Axes, samples: np.ndarray, real: np.ndarray, title: str) -> None:
+def _figure(figsize: tuple[float, float]) -> "Figure":
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=figsize, layout="constrained")
+
+
+def _arrows(axis: "Axes", x: np.ndarray, reconstructions: np.ndarray, heading: str, lines: int) -> None:
+    """Draws points `[N, 2]` and their reconstructions over one another, and joins the first few by lines."""
+    _density(axis, reconstructions, x, f"x (blue) → {heading} (red)")
+    for a, b in zip(x[:lines], reconstructions[:lines], strict=True):
+        axis.plot([a[0], b[0]], [a[1], b[1]], color="0.5", linewidth=0.4)
+
+
+def _density(axis: "Axes", samples: np.ndarray, real: np.ndarray, title: str) -> None:
+    """Draws samples `[N, 2]` over the density of real examples `[M, 2]`."""
     low, high = real.min(axis=0), real.max(axis=0)
     margin = 0.2 * (high - low).max() or 1.0  # a single point has no extent
     axis.scatter(real[:, 0], real[:, 1], s=8, color="tab:blue", alpha=0.2, linewidths=0)
-    axis.scatter(samples[:2500, 0], samples[:2500, 1], s=2, color="tab:red", alpha=0.5, linewidths=0)
+    axis.scatter(samples[:REAL_SHOWN, 0], samples[:REAL_SHOWN, 1], s=2, color="tab:red", alpha=0.5, linewidths=0)
     axis.set(xlim=(low[0] - margin, high[0] + margin), ylim=(low[1] - margin, high[1] + margin), title=title)
     axis.set_aspect("equal")
     axis.tick_params(labelsize="small")
 
 
-def _tiles(axis: Axes, images: np.ndarray, columns: int, title: str) -> None:
-    """Images `[N, H, W, C]` in [−1, 1] on a canvas, row by row, one pixel apart; 1 or 3 channels are shown."""
+def _tiles(axis: "Axes", images: np.ndarray, columns: int, title: str) -> None:
+    """Draws images `[N, H, W, C]` in [−1, 1] row by row, one pixel apart; 3 channels are colours, else one is shown."""
     n, height, width, channels = images.shape
     rows = -(-n // columns)
     canvas = np.ones((rows * (height + 1) - 1, columns * (width + 1) - 1, 3))
@@ -152,7 +186,7 @@ def _tiles(axis: Axes, images: np.ndarray, columns: int, title: str) -> None:
 
 
 def load_frames(folder: Path) -> dict[int, np.ndarray]:
-    """The samples stored by step, `{step: [N, …]}`, from `folder/{step}.npy`; a damaged file is named, and left out."""
+    """Reads the samples stored as `folder/{step}.npy`, `{step: [N, …]}`; a damaged file is left out with a warning."""
     frames = {}
     for path in sorted(folder.glob("*.npy")):
         try:

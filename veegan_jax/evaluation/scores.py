@@ -1,53 +1,134 @@
 """The scores of a model's samples, beside what real data score."""
 
+import functools
+import logging
+from collections.abc import Callable
+from typing import TypeVar
+
 import numpy as np
 
-from veegan_jax.config.build import LATENT_COLUMNS, Experiment
-from veegan_jax.inference.inversion import ivom_scores
+from veegan_jax.config.build import Experiment
+from veegan_jax.config.check import suggestion
+from veegan_jax.errors import UserError, one_line
+from veegan_jax.evaluation.classifier import classifier
+from veegan_jax.evaluation.inception import inception
 from veegan_jax.inference.model import Sampler
-from veegan_jax.metrics.latent import prior_gap, reconstruction_error
+from veegan_jax.metrics import METRICS, Column, Features
+from veegan_jax.metrics.latent import (
+    IVOM_HELD_OUT,
+    IVOM_TRAIN,
+    PRIOR_GAP,
+    RECONSTRUCTION,
+    RECONSTRUCTOR_COLUMNS,
+    inversion_error,
+    prior_gap,
+    reconstruction_error,
+)
 from veegan_jax.objectives.base import Params
 
 Scores = dict[str, float]
+Result = TypeVar("Result")
 
-
-# The seeds of what is drawn to measure: model and real data, the same at every step, and apart from one another.
+# The seeds of what is drawn to measure: model, real data, prior and training data, apart from one another and the same
+# at every step.
 MODEL_SEED, REAL_SEED, PRIOR_SEED, REFERENCE_SEED = 1, 2, 3, 5
+_log = logging.getLogger("veegan_jax")
 
 
-# What `invert` gives.
-IVOM_COLUMNS = ("ivom_train", "ivom_held_out")
+class Evaluation:
+    """Measures the models of one experiment.
 
+    No score can stop a run: a metric that fails loses its columns, and one warning names them and the error. Errors
+    that the user can mend, of the operating system and of memory pass through.
 
-def measure(experiment: Experiment, sampler: Sampler, params: Params) -> tuple[Scores, np.ndarray]:
-    """All scores of one replica, and the samples `[N, …]` that were scored."""
-    n = experiment.num_eval
-    z, x = sampler.generate(params, n, MODEL_SEED)
-    scores = _score(experiment, x, sampler.training(n, REFERENCE_SEED))
-    if experiment.objective.encode:
-        error = reconstruction_error(z, sampler.encode(params, x))
-        gap = prior_gap(sampler.encode(params, sampler.real(n, REAL_SEED)))
-        scores.update(zip(LATENT_COLUMNS, (error, gap), strict=True))
-    return scores, x
+    Attributes:
+        experiment: the experiment.
+        metrics: the metrics that its data names, made, by their names in the registry.
+        columns: the columns that this evaluation measures.
+    """
 
+    def __init__(self, experiment: Experiment):
+        """Makes the metrics; nothing is compiled yet.
 
-def invert(experiment: Experiment, sampler: Sampler, params: Params) -> Scores:
-    """IvOM of one replica on training and on held-out examples; nothing if the config asks for none."""
-    if not (n := experiment.config.ivom_images):
-        return {}
-    examples = sampler.training(n, REAL_SEED), sampler.real(n, REAL_SEED)
-    return ivom_scores(*(sampler.invert(params, x, MODEL_SEED)[1] for x in examples))
+        Raises:
+            UserError: if a metric cannot be made, or the one that ranks checkpoints is not measured.
+        """
+        self.experiment = experiment
+        references, features = experiment.source.references, Features(classifier, inception)
+        try:
+            self.metrics = {name: METRICS[name].make(reference, features) for name, reference in references.items()}
+        except ValueError as error:
+            raise UserError(str(error)) from error
+        self.columns: tuple[Column, ...] = (
+            *(column for metric in self.metrics.values() for column in metric.columns),
+            *(RECONSTRUCTOR_COLUMNS if experiment.objective.encode else ()),
+        )
+        named, measured = experiment.config.best_metric, [column.name for column in self.columns]
+        if named and named not in measured:  # FID of a config that names it, where there is no Inception network
+            raise UserError(f"config.best_metric is {named!r}; {suggestion(named, measured)}")
+        self._warned: set[tuple[Column, ...]] = set()
 
+    @functools.cached_property
+    def sampler(self) -> Sampler:
+        """The compiled functions of the experiment's networks."""
+        return Sampler(self.experiment)
 
-def measure_real(experiment: Experiment, sampler: Sampler) -> Scores:
-    """The ceiling: the same scores of as many held-out real samples, and of latents of the prior itself."""
-    n = experiment.num_eval
-    scores = _score(experiment, sampler.real(n, REAL_SEED), sampler.training(n, REFERENCE_SEED))
-    if experiment.objective.encode:
-        z = np.random.default_rng(PRIOR_SEED).standard_normal((n, experiment.config.latent_dim))
-        scores["prior_gap"] = prior_gap(z)
-    return scores
+    def measure(self, params: Params) -> tuple[Scores, np.ndarray]:
+        """Returns the scores of one replica, and the samples `[N, …]` that were scored."""
+        n = self.experiment.num_eval
+        z, x = self.sampler.generate(params, n, MODEL_SEED)
+        scores = self._compare(x)
+        if self.experiment.objective.encode:
+            encode = functools.partial(self.sampler.encode, params)
+            scores |= self._try(RECONSTRUCTION, lambda: reconstruction_error(z, encode(x)))
+            scores |= self._try(PRIOR_GAP, lambda: prior_gap(encode(self.sampler.real(n, REAL_SEED))))
+        return scores, x
 
+    def measure_real(self) -> Scores:
+        """Returns the ceiling: the scores of as many held-out real examples, and of latents of the prior itself."""
+        n = self.experiment.num_eval
+        scores = self._compare(self.sampler.real(n, REAL_SEED))
+        if self.experiment.objective.encode:
+            z = np.random.default_rng(PRIOR_SEED).standard_normal((n, self.experiment.config.latent_dim))
+            scores |= self._try(PRIOR_GAP, lambda: prior_gap(z))
+        return scores
 
-def _score(experiment: Experiment, x: np.ndarray, real: np.ndarray) -> Scores:
-    return {name: value for metric in experiment.metrics for name, value in metric.score(x, real).items()}
+    def invert(self, params: Params) -> Scores:
+        """Returns IvOM of one replica on training and on held-out examples; nothing if the config asks for none."""
+        if not (n := self.experiment.config.ivom_images):
+            return {}
+
+        def error(draw: Callable[[int, int], np.ndarray]) -> float:
+            return inversion_error(self.sampler.invert(params, draw(n, REAL_SEED), MODEL_SEED)[1])
+
+        scores = self._try(IVOM_TRAIN, lambda: error(self.sampler.training))
+        return scores | self._try(IVOM_HELD_OUT, lambda: error(self.sampler.real))
+
+    def notes(self) -> list[str]:
+        """Returns the lines that a reader of the table needs about its metrics."""
+        return [self._attempt(metric.columns, metric.note, "") for metric in self.metrics.values()]
+
+    def _compare(self, x: np.ndarray) -> Scores:
+        """Returns the scores of samples `[N, …]`, by all metrics."""
+        real = self.sampler.training(self.experiment.num_eval, REFERENCE_SEED)
+        scores: Scores = {}
+        for metric in self.metrics.values():
+            scores |= self._attempt(metric.columns, functools.partial(metric.score, x, real), Scores())
+        return scores
+
+    def _try(self, column: Column, score: Callable[[], float]) -> Scores:
+        """Returns one score by its name, or nothing if it fails."""
+        return self._attempt((column,), lambda: {column.name: score()}, Scores())
+
+    def _attempt(self, columns: tuple[Column, ...], compute: Callable[[], Result], otherwise: Result) -> Result:
+        """Returns what a function computes for some columns; if it fails, warns once and returns another value."""
+        try:
+            return compute()
+        except (UserError, OSError, MemoryError):
+            raise
+        except Exception as error:
+            if columns not in self._warned:
+                names = ", ".join(column.name for column in columns)
+                _log.warning("%s cannot be measured, and is left out: %s", names, one_line(error))
+            self._warned.add(columns)
+            return otherwise

@@ -52,12 +52,11 @@ def open_run(evaluation: Evaluation, workdir: Path, num_devices: int) -> Iterato
         UserError: if the folder cannot be written, is in use or another run's, or no checkpoint there is whole.
     """
     experiment = evaluation.experiment
-    config, keep = experiment.config, {"best_metric": experiment.best_metric}
+    config = experiment.config
     with locked(workdir):
         check_or_write_config(workdir, effective(config))
-        with closing(
-            Checkpoints(workdir, **keep, keep_latest=config.keep_latest, keep_best=config.keep_best)
-        ) as checkpoints:
+        kept = {"keep_latest": config.keep_latest, "keep_best": config.keep_best}
+        with closing(Checkpoints(workdir, best_metric=experiment.best_metric, **kept)) as checkpoints:
             restored = checkpoints.restore(abstract_state(experiment))
             with closing(Writer(workdir, restored.step if restored else 0, config.num_steps)) as writer:
                 for line in banner(config, num_devices, workdir, restored):

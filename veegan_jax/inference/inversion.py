@@ -1,27 +1,30 @@
-"""IvOM, inference via optimisation (VEEGAN, section 4.2): how near a generator comes to an example, whatever its z."""
+"""GAN inversion: the latent whose image under the generator is nearest to an example.
+
+The error that is left is the score IvOM, inference via optimisation (VEEGAN, section 4.2).
+"""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 
 Generator = Callable[[jax.Array], jax.Array]
 
-MEMORY = 10  # steps and changes of the gradient that stand for the Hessian
+MEMORY = 10  # steps, with their changes of the gradient, that stand for the Hessian
 SEARCHED = 12  # step sizes that one line search may try
-# What a step has to achieve: a decrease of the error, and of its slope (Nocedal and Wright 2006, section 3.1).
+# A step has to decrease the error, and its slope, by these shares (Wolfe's conditions; Nocedal and Wright 2006, section
+# 3.1).
 DECREASE, CURVATURE = 1e-4, 0.9
 
 
 class Inversion(NamedTuple):
-    """The best that was found for each example.
+    """The best latent that was found for each example.
 
     Attributes:
         z: latents, float32 `[N, K]`.
-        error: mean squared difference of G(z) from the example per coordinate, in units of the data, float32 `[N]`.
+        error: the mean squared difference of G(z) from the example, per coordinate, float32 `[N]`.
     """
 
     z: jax.Array
@@ -29,7 +32,7 @@ class Inversion(NamedTuple):
 
 
 class Point(NamedTuple):
-    """Where each of P problems stands: latents and gradients `[P, K]`, errors `[P]`."""
+    """The current state of P problems: latents and gradients `[P, K]`, errors `[P]`."""
 
     z: jax.Array
     error: jax.Array
@@ -37,17 +40,17 @@ class Point(NamedTuple):
 
 
 def invert(generate: Generator, x: jax.Array, z0: jax.Array, *, iterations: int = 100) -> Inversion:
-    """Minimises ‖x − G(z)‖² over z by L-BFGS, from several starts each, and keeps the best.
+    """Minimises ‖x − G(z)‖² over z by L-BFGS, from several starts for each example, and keeps the best.
 
-    All problems, an example and a start each, advance together, so that the generator always works on one batch of
-    them, each with a memory and step sizes of its own; an error never grows. (The line search of `optax.lbfgs` under
-    `vmap` copies the generator's parameters for every problem.) It may be jitted.
+    A problem is an example with a start. All problems advance together, so that the generator always works on one batch
+    of them; each has a memory and step sizes of its own, and its error never grows. (The line search of `optax.lbfgs`
+    under `vmap` would copy the generator's parameters for every problem.) The function may be jitted.
 
     Args:
-        generate: G, from latents `[B, K]` to `[B, …]`, each example by itself (batch normalisation frozen).
+        generate: G, from latents `[B, K]` to `[B, …]`, each example by itself (with batch normalisation frozen).
         x: the examples, float32 `[N, …]`.
-        z0: the starts, float32 `[N, R, K]`.
-        iterations: of L-BFGS.
+        z0: R starts for each example, float32 `[N, R, K]`.
+        iterations: the number of iterations of L-BFGS.
     """
     num, restarts, latent_dim = z0.shape
     targets = jnp.repeat(x, restarts, axis=0)
@@ -60,8 +63,8 @@ def invert(generate: Generator, x: jax.Array, z0: jax.Array, *, iterations: int 
         (_, errors), gradient = jax.value_and_grad(total, has_aux=True)(z)
         return Point(z, errors, gradient)
 
-    found = _minimise(evaluate, z0.reshape(-1, latent_dim), iterations)
-    z, error = found.z.reshape(z0.shape), found.error.reshape(num, restarts)
+    minimum = _minimise(evaluate, z0.reshape(-1, latent_dim), iterations)
+    z, error = minimum.z.reshape(z0.shape), minimum.error.reshape(num, restarts)
     best = jnp.argmin(error, axis=1)[:, None]
     return Inversion(
         jnp.take_along_axis(z, best[..., None], axis=1)[:, 0], jnp.take_along_axis(error, best, axis=1)[:, 0]
@@ -84,7 +87,7 @@ def _minimise(evaluate: Callable[[jax.Array], Point], z: jax.Array, iterations: 
 
 
 def _search(evaluate: Callable[[jax.Array], Point], at: Point, direction: jax.Array, active: jax.Array) -> Point:
-    """The best of the points tried along directions `[P, K]`, until a step meets both of Wolfe's conditions.
+    """Tries points along directions `[P, K]` until a step meets both of Wolfe's conditions, and returns the best.
 
     Step sizes double until one is too long, and then halve the interval (Lewis and Overton 2013, section 4).
     """
@@ -93,7 +96,7 @@ def _search(evaluate: Callable[[jax.Array], Point], at: Point, direction: jax.Ar
     def body(carry: Any) -> Any:
         tried, step, low, high, active, best = carry
         new = evaluate(at.z + step[:, None] * direction)
-        long = ~(new.error <= at.error + DECREASE * step * slope)  # not a number is too long as well
+        long = ~(new.error <= at.error + DECREASE * step * slope)  # an error that is not a number counts as too long
         short = jnp.sum(new.gradient * direction, axis=-1) < CURVATURE * slope
         low, high = jnp.where(long, low, step), jnp.where(long, step, high)
         better = active & (new.error < best.error)
@@ -104,8 +107,3 @@ def _search(evaluate: Callable[[jax.Array], Point], at: Point, direction: jax.Ar
     zero = jnp.zeros_like(at.error)
     carry = jnp.asarray(0), zero + 1, zero, zero + jnp.inf, active, at
     return jax.lax.while_loop(lambda carry: (carry[0] < SEARCHED) & jnp.any(carry[4]), body, carry)[-1]
-
-
-def ivom_scores(train: np.ndarray, held_out: np.ndarray) -> dict[str, float]:
-    """What a table shows of errors `[N]` of `ivom` on images in [−1, 1]: the means, per pixel of images in [0, 1]."""
-    return {"ivom_train": float(np.mean(train)) / 4, "ivom_held_out": float(np.mean(held_out)) / 4}

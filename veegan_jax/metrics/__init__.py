@@ -1,25 +1,38 @@
-"""Scores of samples. An entry takes a reference, which a source of data names, and gives a `Metric`."""
+"""Scores of samples. A source of data names the metrics that apply to it, and what each compares samples with."""
 
-from veegan_jax.evaluation.inception import inception
-from veegan_jax.metrics.base import Metric, MetricFactory
-from veegan_jax.metrics.features import digit_modes, labelled_images
-from veegan_jax.metrics.manifold import manifold, plane
+from collections.abc import Sequence
+
+from veegan_jax.metrics.base import Column, Features, Metric, MetricType
+from veegan_jax.metrics.features import digit_modes, inception, labelled_images
+from veegan_jax.metrics.latent import INVERSION_COLUMNS, RECONSTRUCTOR_COLUMNS
+from veegan_jax.metrics.manifold import NDB, manifold, plane
 from veegan_jax.metrics.mixture import mixture, subspace_mixture
-from veegan_jax.metrics.modes import stacked_modes
+from veegan_jax.metrics.modes import KL, stacked_modes
 
-METRICS: dict[str, MetricFactory] = {
+METRICS: dict[str, MetricType] = {
+    "mixture": mixture,
+    "subspace_mixture": subspace_mixture,
+    "stacked_modes": stacked_modes,
     "digit_modes": digit_modes,
-    "inception": inception,
     "labelled_images": labelled_images,
     "manifold": manifold,
-    "mixture": mixture,
     "plane": plane,
-    "stacked_modes": stacked_modes,
-    "subspace_mixture": subspace_mixture,
+    "inception": inception,
 }
-# Every other column is better when lower.
-HIGHER_IS_BETTER = frozenset(
-    {"modes", "high_quality", "calibrated_modes", "calibrated_high_quality", "precision", "recall", "support"}
-)
+# Every column by its name, in the order of the glossary: those of the metrics, and those that need no reference.
+COLUMNS: dict[str, Column] = {
+    column.name: column
+    for columns in (*(metric.columns for metric in METRICS.values()), RECONSTRUCTOR_COLUMNS, INVERSION_COLUMNS)
+    for column in columns
+}
 
-__all__ = ["HIGHER_IS_BETTER", "METRICS", "Metric", "MetricFactory"]
+
+def default_best(columns: Sequence[Column]) -> Column:
+    """Returns the column by which checkpoints are ranked where the config names none.
+
+    It is the reverse KL where modes are known, else the share of statistically different bins, else the first column.
+    """
+    return next((column for column in (KL, NDB) if column in columns), columns[0])
+
+
+__all__ = ["COLUMNS", "METRICS", "Column", "Features", "Metric", "MetricType", "default_best"]

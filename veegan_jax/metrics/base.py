@@ -1,47 +1,109 @@
-"""What a metric is to the rest of the code, and what two of them share."""
+"""What a metric and its columns are to the rest of the code."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 
+ARROWS = {"higher": "↑", "lower": "↓", "as real": ""}
 
-class Metric(NamedTuple):
-    """A score of samples against a reference.
+
+class Column(NamedTuple):
+    """A score: all that tables, curves, logs, checkpoints and the glossary need to know of it.
 
     Attributes:
-        score: `score(samples, real) -> {column: float}`; both are float32 `[N, …]`, `real` being examples of
-            the training data, so that what real data themselves score, the ceiling, is what held-out ones do.
-        columns: the names that `score` gives.
-        note: gives the line that a reader of the table needs (how the score is defined, a classifier's accuracy). A
-            function, since a metric is made for every run, also one that only samples, and costs nothing until then.
+        name: the key in logs, JSON and TensorBoard, such as `kl`.
+        heading: the name in tables and curves, such as "reverse KL".
+        unit: such as "%" or "nats"; empty for a plain number.
+        direction: which value is better. "as real" stands for a score that is best where real data's is.
+        definition: what is computed, in one line.
+        source: the paper that defines it, with section or equation.
+    """
+
+    name: str
+    heading: str
+    unit: str
+    direction: Literal["higher", "lower", "as real"]
+    definition: str
+    source: str
+
+    @property
+    def title(self) -> str:
+        """The heading with unit and arrow, such as "reverse KL (nats) ↓"."""
+        unit = f"({self.unit})" if self.unit else ""
+        return " ".join(filter(None, (self.heading, unit, ARROWS[self.direction])))
+
+    def goodness(self, score: float) -> float:
+        """Returns a number that is larger for a better score, by which checkpoints are ranked.
+
+        A score that is best "as real" counts as better when higher, since a generator that drops modes scores below
+        real data.
+        """
+        return -score if self.direction == "lower" else score
+
+
+class Metric(NamedTuple):
+    """One or more scores of samples, made for one source of data.
+
+    Attributes:
+        score: `score(samples, real) -> {column name: score}`; both are float32 `[N, …]`, and `real` are examples that
+            the model was trained on, so that held-out real data, scored like samples, give the ceiling.
+        columns: the columns that `score` gives.
+        note: returns the line that a reader of the table needs (how a sample counts as good, a classifier's accuracy),
+            or an empty text. It is a function, since a metric is made for every run, also for one that only samples,
+            and must cost nothing until it is used.
     """
 
     score: Callable[[np.ndarray, np.ndarray], dict[str, float]]
-    columns: tuple[str, ...]
+    columns: tuple[Column, ...]
     note: Callable[[], str]
 
 
-MetricFactory = Callable[[Any], Metric]
+class ImageClassifier(Protocol):
+    """A classifier of images whose hidden activations serve as features."""
+
+    def __call__(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Returns classes, int `[N]`, and features, float32 `[N, D]`.
+
+        Args:
+            images: `[N, H, W]` or `[N, H, W, C]`, either uint8 from 0 to 255 or float32 from −1 to 1.
+        """
 
 
-def histogram_divergences(modes: np.ndarray, num_modes: int) -> dict[str, float]:
-    """How far a histogram of modes is from uniform, in nats.
+class FeatureNetwork(NamedTuple):
+    """A network that was trained elsewhere, such as Inception.
 
-    Args:
-        modes: the mode of each sample, int `[N]`, 0 to `num_modes` − 1.
-        num_modes: how many equally likely modes there are.
-
-    Returns:
-        `kl`: the reverse Kullback-Leibler divergence Σ p log(p / (1/M)), empty bins skipped (VEEGAN, section 4.2).
-        `jsd`: the Jensen-Shannon divergence, 0 to log 2.
+    Attributes:
+        name: the name for a reader of the table.
+        features: from images, uint8 `[N, H, W, C]`, to features, float32 `[N, D]`.
     """
-    p = np.bincount(modes, minlength=num_modes) / len(modes)
-    q = np.full(num_modes, 1 / num_modes)
 
-    def kl(a: np.ndarray, b: np.ndarray) -> float:
-        nonzero = a > 0
-        return float(np.sum(a[nonzero] * np.log(a[nonzero] / b[nonzero])))
+    name: str
+    features: Callable[[np.ndarray], np.ndarray]
 
-    middle = (p + q) / 2
-    return {"kl": kl(p, q), "jsd": (kl(p, middle) + kl(q, middle)) / 2}
+
+class Features(NamedTuple):
+    """The networks that metrics borrow. Whoever measures supplies them, since they are trained or read from files.
+
+    Attributes:
+        classifier: `classifier(labelled) -> (classifier, accuracy)`: a classifier trained on labelled images, which
+            have `train_images`, `train_labels`, `test_images` and `test_labels`, and its accuracy on the test images,
+            0 to 1.
+        inception: returns the Inception network, or None where the user has given none.
+    """
+
+    classifier: Callable[[Any], tuple[ImageClassifier, float]]
+    inception: Callable[[], FeatureNetwork | None]
+
+
+class MetricType(NamedTuple):
+    """An entry of the registry `METRICS`.
+
+    Attributes:
+        columns: all columns that the metric may give, known without data.
+        make: `make(reference, features) -> Metric`, where the reference is what a source of data names to compare with.
+            It raises ValueError if the metric cannot be made.
+    """
+
+    columns: tuple[Column, ...]
+    make: Callable[[Any, Features], Metric]

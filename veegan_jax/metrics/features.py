@@ -1,7 +1,11 @@
-"""Scores of images, by a classifier of our own (`metrics.classifier`, which documents what a reference has).
+"""Scores of images in the features of a network: of a classifier trained on the data at hand, or of Inception.
 
-Features are compared with those of training images, as the field does. So the real-data row, of test images, has none
-in common with what it is compared with; it stands above 0 since a classifier is surer of the images it was taught.
+Features of samples are compared with features of training images, as is usual. So the real-data row, of test images,
+shares no image with those it is compared with; it stands above 0, since a classifier is surer of the images that it was
+trained on.
+
+A reference for the classifier is a set of labelled images: `train_images` and `test_images`, uint8 `[N, H, W]` or
+`[N, H, W, C]`, and their labels, int `[N]` from 0.
 """
 
 import functools
@@ -10,71 +14,125 @@ from typing import Any
 
 import numpy as np
 
-from veegan_jax.evaluation.classifier import Classifier, classifier
-from veegan_jax.metrics.base import Metric, histogram_divergences
-from veegan_jax.metrics.manifold import MOST_COMPARED, NEIGHBOUR, precision_recall
-from veegan_jax.metrics.two_sample import frechet_distance, kernel_distance
+from veegan_jax.metrics.base import Column, Features, ImageClassifier, Metric, MetricType
+from veegan_jax.metrics.manifold import NEIGHBOUR, PRECISION, RECALL, precision_recall
+from veegan_jax.metrics.modes import JSD, KL, MODES, histogram_divergences, split_channels, tuple_scores
+from veegan_jax.metrics.two_sample import MOST_COMPARED, frechet_distance, kernel_distance
 
-# So many images of each sample are compared by their features.
+# At most this number of images of each sample is compared by FID and KID.
 MOST_FEATURES = 10_000
-FEATURE_COLUMNS = ("classifier_fid", "classifier_kid", "precision", "recall")
+
+FID = Column(
+    name="fid",
+    heading="FID",
+    unit="",
+    direction="lower",
+    definition="The squared 2-Wasserstein distance between Gaussians with the moments of samples and of real images, "
+    "in Inception's features.",
+    source="Heusel et al., NIPS 2017",
+)
+KID = Column(
+    name="kid",
+    heading="KID",
+    unit="",
+    direction="lower",
+    definition="The unbiased squared maximum mean discrepancy between samples and real images, in Inception's D "
+    "features, under the kernel (⟨a, b⟩/D + 1)³. It is about 0, of either sign, for equal distributions.",
+    source="Bińkowski et al., ICLR 2018, section 4",
+)
+CLASSIFIER_FID = FID._replace(
+    name="classifier_fid",
+    heading="FID (classifier)",
+    definition="As FID, in the features of a classifier trained on the data at hand: it cannot be compared with FID.",
+)
+CLASSIFIER_KID = KID._replace(
+    name="classifier_kid",
+    heading="KID (classifier)",
+    definition="As KID, in the features of a classifier trained on the data at hand: it cannot be compared with KID.",
+)
+CLASSIFIER_COLUMNS = (CLASSIFIER_FID, CLASSIFIER_KID, PRECISION, RECALL)
 
 
-def digit_modes(reference: Any) -> Metric:
-    """Stacked MNIST (VEEGAN, section 4.2): distinct tuples of digits, a channel each, and how real the digits look.
+def make_digit_modes(reference: Any, features: Features) -> Metric:
+    """Makes the scores of stacked MNIST (VEEGAN, section 4.2): distinct tuples of digits, and how real digits look.
 
-    The classifier tells each channel by itself. FID, KID, precision and recall are of the channels as so many single
-    digits: they judge how digits look, and the modes how they are combined.
+    The classifier sees each channel by itself. FID, KID, precision and recall compare the channels as single digits:
+    they judge how digits look, while the modes judge how digits are combined.
 
     Args:
-        reference: of single digits, uint8 `[N, H, W]`, and `channels`, of samples `[N, H, W, channels]`.
+        reference: labelled single digits, uint8 `[N, H, W]`; samples are `[N, H, W, channels]`.
+        features: supplies the classifier.
     """
-    taught, channels = functools.cache(lambda: classifier(reference)), reference.channels
-    compare = _comparison(taught, reference)
+    classifier = functools.cache(lambda: features.classifier(reference))
+    compare = _comparison(classifier, reference.train_images)
 
     def score(samples: np.ndarray, real: np.ndarray) -> dict[str, float]:
-        digits = np.moveaxis(samples, -1, 1).reshape(-1, *samples.shape[1:3])  # [N·C, H, W]
-        labels, features = taught()[0](digits)
-        tuples = labels.reshape(-1, channels) @ 10 ** np.arange(channels)
-        modes = float(len(np.unique(tuples)))
-        return {"modes": modes, **histogram_divergences(tuples, 10**channels), **compare(features)}
+        digits, activations = classifier()[0](split_channels(samples))
+        return {**tuple_scores(digits, samples.shape[-1]), **compare(activations)}
 
     def note() -> str:
-        return f"{_note('digits', taught()[1], reference)}, and of each channel as a digit by itself"
+        return f"{_note('digits', classifier()[1], reference)}, and take each channel as a digit by itself"
 
-    return Metric(score, ("modes", "kl", "jsd", *FEATURE_COLUMNS), note)
+    return Metric(score, digit_modes.columns, note)
 
 
-def labelled_images(reference: Any) -> Metric:
-    """How images `[N, H, W, C]` compare with real ones, and how their classes do with equally likely ones.
+def make_labelled_images(reference: Any, features: Features) -> Metric:
+    """Makes the scores of images `[N, H, W, C]` beside real ones, and of their classes beside equally likely ones.
 
     Args:
-        reference: of images, uint8 `[N, H, W]` or `[N, H, W, C]`, whose classes are equally frequent, or nearly.
+        reference: labelled images whose classes are equally frequent, or nearly.
+        features: supplies the classifier.
     """
-    taught = functools.cache(lambda: classifier(reference))
-    compare = _comparison(taught, reference)
+    classifier = functools.cache(lambda: features.classifier(reference))
+    compare = _comparison(classifier, reference.train_images)
     num_classes = int(np.max(reference.train_labels)) + 1
 
     def score(samples: np.ndarray, real: np.ndarray) -> dict[str, float]:
-        labels, features = taught()[0](samples)
-        return {**histogram_divergences(labels, num_classes), **compare(features)}
+        labels, activations = classifier()[0](samples)
+        return {**histogram_divergences(labels, num_classes), **compare(activations)}
 
     def note() -> str:
-        return f"{_note('classes', taught()[1], reference)}; KL and JSD are those of {num_classes} classes"
+        return f"{_note('classes', classifier()[1], reference)}; KL and JSD: over {num_classes} classes"
 
-    return Metric(score, ("kl", "jsd", *FEATURE_COLUMNS), note)
+    return Metric(score, labelled_images.columns, note)
+
+
+def make_inception(reference: Any, features: Features) -> Metric:
+    """Makes FID (Heusel et al., NIPS 2017) and KID (Bińkowski et al., ICLR 2018) of images in [−1, 1].
+
+    Without an Inception network there is nothing to score, and no column.
+
+    Args:
+        reference: uint8 images `[N, H, W, C]` to compare with; None for the real ones that are given with the samples.
+        features: supplies the network.
+    """
+    network = features.inception()
+    if network is None:
+        return Metric(lambda samples, real: {}, (), lambda: "")
+
+    def score(samples: np.ndarray, real: np.ndarray) -> dict[str, float]:
+        x = network.features(as_uint8(samples[:MOST_FEATURES]))
+        y = network.features(as_uint8(real[:MOST_FEATURES]) if reference is None else reference[:MOST_FEATURES])
+        return {"fid": frechet_distance(x, y), "kid": kernel_distance(x, y)}
+
+    note = f"FID and KID: over at most {MOST_FEATURES:,} images (50,000 is usual), in the features of {network.name}"
+    return Metric(score, inception.columns, lambda: note)
+
+
+def as_uint8(images: np.ndarray) -> np.ndarray:
+    """Returns images in [−1, 1] as uint8 from 0 to 255, of the same shape."""
+    return np.clip(np.round((images + 1) * 127.5), 0, 255).astype(np.uint8)
 
 
 def _comparison(
-    taught: Callable[[], tuple[Classifier, float]], reference: Any
+    classifier: Callable[[], tuple[ImageClassifier, float]], train_images: np.ndarray
 ) -> Callable[[np.ndarray], dict[str, float]]:
-    """A function of features `[N, D]` that compares them with those of training images."""
+    """Returns a function that compares features `[N, D]` with those of training images."""
 
     @functools.cache
     def real() -> np.ndarray:
-        images = reference.train_images
-        chosen = np.random.default_rng(0).permutation(len(images))[:MOST_FEATURES]
-        return taught()[0].features(images[chosen])
+        chosen = np.random.default_rng(0).permutation(len(train_images))[:MOST_FEATURES]
+        return classifier()[0](train_images[chosen])[1]
 
     def compare(features: np.ndarray) -> dict[str, float]:
         x, y = features[:MOST_FEATURES], real()
@@ -84,10 +142,15 @@ def _comparison(
     return compare
 
 
-def _note(told: str, accuracy: float, reference: Any) -> str:
+def _note(what: str, accuracy: float, reference: Any) -> str:
     tested = len(reference.test_labels)
     return (
-        f"{told} told by a CNN of {100 * accuracy:.2f} % accuracy on {tested:,} test images; FID and KID, of at most "
-        f"{MOST_FEATURES:,} images, and precision and recall, by {NEIGHBOUR}-NN manifolds of {MOST_COMPARED:,}, are in "
-        "that CNN's features, not Inception's, against training images"
+        f"{what} classified by a CNN of {100 * accuracy:.2f} % accuracy on {tested:,} test images; FID and KID (of at "
+        f"most {MOST_FEATURES:,} images), precision and recall (by {NEIGHBOUR}-NN manifolds of {MOST_COMPARED:,}) are "
+        "in that CNN's features, not Inception's, against training images"
     )
+
+
+digit_modes = MetricType((MODES, KL, JSD, *CLASSIFIER_COLUMNS), make_digit_modes)
+labelled_images = MetricType((KL, JSD, *CLASSIFIER_COLUMNS), make_labelled_images)
+inception = MetricType((FID, KID), make_inception)

@@ -1,33 +1,68 @@
-"""Whether samples lie where real data do, and cover it: k-NN manifolds, bins, and duplicates; features `[N, D]`.
+"""Whether samples lie where real data do, and cover them: k-NN manifolds, bins and duplicates of features `[N, D]`.
 
-No reference is needed: samples are compared with the real examples that are scored beside them.
+No reference is needed: samples are compared with the real examples that are given with them.
 """
 
 from typing import Any
 
 import numpy as np
 
-from veegan_jax.metrics.base import Metric
-from veegan_jax.metrics.two_sample import mmd, sliced_wasserstein
+from veegan_jax.metrics.base import Column, Features, Metric, MetricType
+from veegan_jax.metrics.two_sample import MMD, MOST_COMPARED, SLICED_WASSERSTEIN, mmd, sliced_wasserstein
 
-# The neighbour whose distance is the radius of an example's ball (Kynkäänniemi et al. 2019, section 3.1).
+# The radius of an example's ball is the distance to this nearest neighbour (Kynkäänniemi et al. 2019, section 3.1).
 NEIGHBOUR = 3
-# Bins of `different_bins`, and the two-sided 5 % point of a normal distribution, by which two bins differ.
+# `different_bins` has this number of bins; two bins differ beyond the two-sided 5 % point of a normal distribution.
 NUM_BINS, SIGNIFICANT = 100, 1.96
-# Two examples are duplicates that are closer than all but so much of real data to their nearest other.
+# Two examples are duplicates if they are closer than this quantile of real data's distances to the nearest neighbour.
 DUPLICATE_QUANTILE = 0.1
-# Of data of more coordinates than the first, so many projections are compared.
+# Data of more coordinates than the first number are compared by random projections, of the second number.
 MOST_COORDINATES, PROJECTIONS = 1024, 512
-# Where the cost is quadratic, so many examples of each sample are compared.
-MOST_COMPARED = 5000
+# `different_bins` compares at most this number of examples of each sample.
 MOST_BINNED = 10_000
 
+PRECISION = Column(
+    name="precision",
+    heading="precision",
+    unit="%",
+    direction="higher",
+    definition="The share of samples within the 3-NN manifold of real data, that is no farther from some real example "
+    "than its third nearest real neighbour is. Labelled images are compared in a classifier's features.",
+    source="Kynkäänniemi et al., NeurIPS 2019, equations 1 to 3",
+)
+RECALL = Column(
+    name="recall",
+    heading="recall",
+    unit="%",
+    direction="higher",
+    definition="The share of real examples within the 3-NN manifold of the samples.",
+    source="Kynkäänniemi et al., NeurIPS 2019, equations 1 to 3",
+)
+NDB = Column(
+    name="ndb",
+    heading="NDB",
+    unit="%",
+    direction="lower",
+    definition="The share of statistically different bins: of 100 cells of real data, those whose shares of samples "
+    "and of real examples differ by a two-proportion z-test at 5 %. Equal distributions score about 5.",
+    source="Richardson and Weiss, NeurIPS 2018",
+)
+SUPPORT = Column(
+    name="support",
+    heading="support",
+    unit="",
+    direction="as real",
+    definition="The number of equally likely examples that would give as many duplicates as the samples hold, by "
+    "the birthday paradox. Duplicates are closer than 90 % of real examples are to their nearest neighbour.",
+    source="Arora and Zhang, arXiv 1706.08224",
+)
 
-def manifold(reference: Any) -> Metric:
-    """Precision, recall, different bins and duplicates of any data, on the coordinates as they are.
 
-    Where they are more than 1,024, as pixels of images are, it is on 512 random projections, always the same ones, by
-    which distances change by few per cent (Johnson and Lindenstrauss, 1984).
+def make_manifold(reference: Any, features: Features) -> Metric:
+    """Makes precision, recall, different bins and duplicates of any data, from the coordinates as they are.
+
+    Where there are more than 1,024 coordinates, as pixels of images, the scores are of 512 random projections, always
+    the same ones, which change distances by a few per cent (Johnson and Lindenstrauss, 1984).
     """
 
     def score(samples: np.ndarray, real: np.ndarray) -> dict[str, float]:
@@ -35,11 +70,11 @@ def manifold(reference: Any) -> Metric:
         return {**precision_recall(x, y), "ndb": different_bins(x, y), "support": birthday_support(x, y)}
 
     note = (
-        f"precision, recall: within the {NEIGHBOUR}-NN manifold, of at most {MOST_COMPARED:,} examples; NDB: of "
-        f"{NUM_BINS} bins, those filled otherwise than by real data, of which 5 % are by chance; support: by the "
-        "birthday paradox, to compare with real data's"
+        f"precision, recall: within the {NEIGHBOUR}-NN manifold of at most {MOST_COMPARED:,} examples; NDB: the share "
+        f"of {NUM_BINS} bins that samples and real data fill differently, 5 % by chance; support: by the birthday "
+        "paradox, to compare with real data's"
     )
-    return Metric(score, ("precision", "recall", "ndb", "support"), lambda: note)
+    return Metric(score, manifold.columns, lambda: note)
 
 
 def _coordinates(x: np.ndarray) -> np.ndarray:
@@ -50,43 +85,64 @@ def _coordinates(x: np.ndarray) -> np.ndarray:
     return flat @ directions / np.float32(np.sqrt(PROJECTIONS))
 
 
-def plane(reference: Any) -> Metric:
-    """The scores of `manifold`, and distances of distributions in the plane."""
-    coverage = manifold(reference)
+def make_plane(reference: Any, features: Features) -> Metric:
+    """Makes the scores of `manifold`, and distances of distributions in the plane."""
+    coverage = make_manifold(reference, features)
 
     def score(samples: np.ndarray, real: np.ndarray) -> dict[str, float]:
         distances = {"sliced_wasserstein": sliced_wasserstein(samples, real), "mmd": mmd(samples, real)}
         return {**coverage.score(samples, real), **distances}
 
-    return Metric(score, (*coverage.columns, "sliced_wasserstein", "mmd"), coverage.note)
+    return Metric(score, plane.columns, coverage.note)
 
 
 def precision_recall(x: np.ndarray, real: np.ndarray) -> dict[str, float]:
-    """Improved precision and recall (Kynkäänniemi et al., NeurIPS 2019, equations 1 to 3).
+    """Computes improved precision and recall (Kynkäänniemi et al., NeurIPS 2019, equations 1 to 3).
 
-    `precision` is the share of samples, in %, within the manifold of real data, and `recall` that of real examples
-    within the samples' one. A manifold is the union of balls around its members, each as large as the distance to the
-    third nearest other. Of each sample the first 5,000 are compared: the scores depend on that number.
+    A manifold is the union of balls around its members; the radius of each is the distance to the third nearest
+    neighbour. The first 5,000 examples of each sample are compared, and the scores depend on that number.
+
+    Args:
+        x: features of samples, `[N, D]`.
+        real: features of real examples, `[M, D]`.
+
+    Returns:
+        `precision`: the share of samples within the manifold of real data, in %.
+        `recall`: the share of real examples within the manifold of the samples, in %.
+
+    Raises:
+        ValueError: if a sample has fewer than four examples, and so no third nearest neighbour.
     """
     x, real = x[:MOST_COMPARED], real[:MOST_COMPARED]
     return {"precision": 100 * _share_within(x, real), "recall": 100 * _share_within(real, x)}
 
 
 def _share_within(x: np.ndarray, manifold: np.ndarray) -> float:
-    from sklearn.metrics import pairwise_distances_chunked  # here, since it takes a second that others need not wait
+    from sklearn.metrics import pairwise_distances_chunked  # imported here, since it takes a second
     from sklearn.neighbors import NearestNeighbors
 
-    distances, _ = NearestNeighbors(n_neighbors=NEIGHBOUR).fit(manifold).kneighbors()  # an example is not its own
+    if len(manifold) <= NEIGHBOUR:
+        raise ValueError(
+            f"a {NEIGHBOUR}-NN manifold needs more than {NEIGHBOUR} examples, and there are {len(manifold)}"
+        )
+    distances, _ = NearestNeighbors(n_neighbors=NEIGHBOUR).fit(manifold).kneighbors()  # the example itself is excluded
     radii = distances[:, -1]
     return float(np.mean(np.concatenate([(d <= radii).any(axis=1) for d in pairwise_distances_chunked(x, manifold)])))
 
 
 def different_bins(x: np.ndarray, real: np.ndarray) -> float:
-    """NDB/K: the share of bins, in %, that samples and real data fill differently (Richardson and Weiss, NeurIPS 2018).
+    """Computes NDB/K, the share of statistically different bins (Richardson and Weiss, NeurIPS 2018).
 
-    The bins are the cells of 100 means of real data; two shares of a bin differ if a z-test of two proportions rejects
-    at 5 % that they are equal. So samples of the real distribution itself score about 5. Of each sample the first
-    10,000 are compared, and the means are those of 20 rounds, as any cells will do.
+    The bins are the cells of 100 means of real data. Two shares of a bin differ if a z-test of two proportions rejects
+    at 5 % that they are equal, so that samples of the real distribution itself score about 5. The first 10,000 examples
+    of each sample are compared. K-means runs for 20 rounds, since any cells will do.
+
+    Args:
+        x: features of samples, `[N, D]`.
+        real: features of real examples, `[M, D]`.
+
+    Returns:
+        The share in %.
     """
     from sklearn.cluster import KMeans
 
@@ -101,24 +157,34 @@ def different_bins(x: np.ndarray, real: np.ndarray) -> float:
 
 
 def birthday_support(x: np.ndarray, real: np.ndarray) -> float:
-    """How many equally likely examples would give as many duplicates (Arora and Zhang, 2017: the birthday paradox).
+    """Computes how many equally likely examples would give as many duplicates (Arora and Zhang, 2017).
 
-    The chance that two samples are duplicates, over all pairs of them, is 1 over that number; a batch of 1.18 times its
-    root holds one with an even chance. What a duplicate is, real data decide: two examples that are closer than all but
-    10 % of the distinct real ones to their nearest other. So the number is no count of what a generator can make,
-    but, beside the real row, says by how much it repeats itself; samples that are spread wider than real data score
-    above it. Without a duplicate it is the number of pairs, which is then a lower bound.
+    By the birthday paradox the chance that two samples are duplicates, over all pairs, is 1 over that number, and a
+    batch of 1.18 times its root holds a duplicate with an even chance. Real data decide what a duplicate is: two
+    examples that are closer than 90 % of the distinct real ones are to their nearest neighbour. So the number does not
+    count what a generator can make; beside the real row it shows by how much a generator repeats itself. Samples that
+    are spread wider than real data score above the real row.
 
-    Of each sample the first 5,000 are compared.
+    Args:
+        x: features of samples, `[N, D]`; the first 5,000 are compared.
+        real: features of real examples, `[M, D]`; the first 5,000 are compared.
+
+    Returns:
+        The number; without a duplicate it is the number of pairs, which is then a lower bound.
     """
     from sklearn.metrics import pairwise_distances_chunked
     from sklearn.neighbors import NearestNeighbors
 
     x, distinct = x[:MOST_COMPARED], np.unique(real[:MOST_COMPARED], axis=0)
-    radius = np.finfo(np.float64).tiny  # of a single point: equals only
+    radius = np.finfo(np.float64).tiny  # where real data are a single point, only equal samples are duplicates
     if len(distinct) > 1:
         nearest, _ = NearestNeighbors(n_neighbors=1).fit(distinct).kneighbors()
         radius = np.quantile(nearest, DUPLICATE_QUANTILE)
     close = sum(int(np.sum(distances < radius)) for distances in pairwise_distances_chunked(x))
-    pairs, duplicates = len(x) * (len(x) - 1) / 2, (close - len(x)) / 2  # each is close to itself, and no duplicate
+    pairs = len(x) * (len(x) - 1) / 2
+    duplicates = (close - len(x)) / 2  # each sample is close to itself, and no duplicate of itself
     return pairs / max(duplicates, 1.0)
+
+
+manifold = MetricType((PRECISION, RECALL, NDB, SUPPORT), make_manifold)
+plane = MetricType((*manifold.columns, SLICED_WASSERSTEIN, MMD), make_plane)

@@ -7,15 +7,44 @@ from typing import Any
 
 import numpy as np
 
-from veegan_jax.metrics.base import Metric, histogram_divergences
+from veegan_jax.metrics.base import Column, Features, Metric, MetricType
+from veegan_jax.metrics.modes import JSD, KL, MODES, histogram_divergences
 
-# The calibrated rule for noise on a subspace: how much of real data scores, and how far off still counts as on it.
+# The calibrated rule for noise on a subspace: the share of real samples that it accepts, and the largest RMS, in
+# standard deviations, at which a sample still counts as lying on the subspace.
 CENTRAL_MASS = 0.998
 OFF_SUBSPACE_STDS = 0.1
 
+HIGH_QUALITY = Column(
+    name="high_quality",
+    heading="high quality",
+    unit="%",
+    direction="higher",
+    definition="The share of samples whose L2 distance to the nearest mean is at most 3 standard deviations (10 on "
+    "synthetic1200).",
+    source="Srivastava et al., NIPS 2017 (VEEGAN), section 4.1",
+)
+CALIBRATED_MODES = Column(
+    name="calibrated_modes",
+    heading="modes, calibrated",
+    unit="",
+    direction="higher",
+    definition="The number of means that at least one sample of high calibrated quality is nearest to.",
+    source="this project",
+)
+CALIBRATED_HIGH_QUALITY = Column(
+    name="calibrated_high_quality",
+    heading="high quality, calibrated",
+    unit="%",
+    direction="higher",
+    definition="The share of samples whose squared distance to the nearest mean, within the n noisy dimensions, lies "
+    "in the central 99.8 % of χ²(n), and that lie on the mean in the others (RMS of at most 0.1 standard deviations).",
+    source="this project",
+)
 
-def mixture(reference: Any) -> Metric:
-    """The paper's rule: a sample is of high quality within `radius` std, in L2, of its nearest mean."""
+
+def make_mixture(reference: Any, features: Features) -> Metric:
+    """Makes the scores by the paper's rule: a sample within `radius` std, in L2, of its nearest mean is good."""
 
     def score(samples: np.ndarray, real: np.ndarray) -> dict[str, float]:
         nearest = _nearest_mean(samples, reference.means)
@@ -24,20 +53,20 @@ def mixture(reference: Any) -> Metric:
         return {**_captured(nearest, good), **histogram_divergences(nearest, len(reference.means))}
 
     note = f"high quality: L2 distance to the nearest mean ≤ {reference.radius:g} std"
-    return Metric(score, ("modes", "high_quality", "kl", "jsd"), lambda: note)
+    return Metric(score, mixture.columns, lambda: note)
 
 
-def subspace_mixture(reference: Any) -> Metric:
-    """The paper's rule, and a calibrated one for noise on a subspace of many dimensions.
+def make_subspace_mixture(reference: Any, features: Features) -> Metric:
+    """Makes the scores by the paper's rule, and by a calibrated one for noise on a subspace of many dimensions.
 
-    Unit noise in n dimensions lies about √n std from its mean, so for n = 700 the paper's 10 std call no real sample
-    good, and reward a generator whose variance collapsed. The calibrated rule asks of a sample that its squared
-    distance within the n noisy dimensions lie in the central 99.8 % of a χ²(n), and that it lie on the subspace: an RMS
-    of at most 0.1 std over the other dimensions.
+    Unit noise in n dimensions lies about √n std from its mean. For n = 700 the paper's radius of 10 std therefore calls
+    no real sample good, and rewards a generator whose variance has collapsed. The calibrated rule asks two things of a
+    sample: its squared distance within the n noisy dimensions lies in the central 99.8 % of a χ²(n), and it lies on the
+    subspace, with an RMS of at most 0.1 std over the other dimensions.
     """
-    from scipy import stats  # here, since it takes a second that other metrics need not wait
+    from scipy import stats  # imported here, since it takes a second that other metrics need not wait
 
-    paper = mixture(reference)
+    paper = make_mixture(reference, features)
     noisy = reference.noisy_dims
     low, high = stats.chi2.interval(CENTRAL_MASS, noisy)
 
@@ -55,7 +84,7 @@ def subspace_mixture(reference: Any) -> Metric:
         f"{paper.note()}; calibrated: {bounds} from it in the {noisy} noisy dimensions, and an RMS ≤ "
         f"{OFF_SUBSPACE_STDS:g} std in the others"
     )
-    return Metric(score, (*paper.columns, "calibrated_modes", "calibrated_high_quality"), lambda: note)
+    return Metric(score, subspace_mixture.columns, lambda: note)
 
 
 def _nearest_mean(samples: np.ndarray, means: np.ndarray) -> np.ndarray:
@@ -65,3 +94,10 @@ def _nearest_mean(samples: np.ndarray, means: np.ndarray) -> np.ndarray:
 
 def _captured(nearest: np.ndarray, good: np.ndarray) -> dict[str, float]:
     return {"modes": float(len(np.unique(nearest[good]))), "high_quality": 100 * float(np.mean(good))}
+
+
+mixture = MetricType((MODES, HIGH_QUALITY, KL, JSD), make_mixture)
+subspace_mixture = MetricType(
+    (*mixture.columns, CALIBRATED_MODES, CALIBRATED_HIGH_QUALITY),
+    make_subspace_mixture,
+)

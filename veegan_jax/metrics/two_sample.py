@@ -2,19 +2,40 @@
 
 import numpy as np
 
-# Angles over which the plane is sliced, evenly from 0 to π: a quadrature, so nothing is drawn.
+from veegan_jax.metrics.base import Column
+
+# The plane is sliced along this number of angles, evenly from 0 to π: a quadrature, so nothing is drawn at random.
 NUM_SLICES = 64
-# Bandwidths of the kernel of `mmd`: the median distance of real data, and half of the last so many times.
+# The kernel of `mmd` has this number of bandwidths: the median distance of real data, and repeated halves of it.
 NUM_BANDWIDTHS = 8
-# Where the cost is quadratic, so many examples of each sample are compared.
+# Where the cost is quadratic, at most this number of examples of each sample is compared.
 MOST_COMPARED = 5000
+
+SLICED_WASSERSTEIN = Column(
+    name="sliced_wasserstein",
+    heading="sliced W₂",
+    unit="units of the data",
+    direction="lower",
+    definition="The 2-Wasserstein distance between samples and real data projected on a line, its root mean square "
+    "over the lines of the plane.",
+    source="Bonneel et al., Journal of Mathematical Imaging and Vision 2015, section 3",
+)
+MMD = Column(
+    name="mmd",
+    heading="MMD",
+    unit="",
+    direction="lower",
+    definition="The unbiased squared maximum mean discrepancy under a mean of eight Gaussian kernels. It is about 0, "
+    "of either sign, for equal distributions.",
+    source="Gretton et al., JMLR 2012, equation 3",
+)
 
 
 def sliced_wasserstein(x: np.ndarray, y: np.ndarray) -> float:
-    """The sliced 2-Wasserstein distance in the plane, in units of the data (Bonneel et al. 2015, section 3).
+    """Computes the sliced 2-Wasserstein distance in the plane, in units of the data (Bonneel et al. 2015, section 3).
 
-    (E_θ W₂²(⟨θ, x⟩, ⟨θ, y⟩))^½ over unit vectors θ; in one dimension the optimal transport joins equal quantiles. A
-    shift by δ gives ‖δ‖/√2.
+    It is (E_θ W₂²(⟨θ, x⟩, ⟨θ, y⟩))^½ over unit vectors θ; in one dimension the optimal transport joins equal quantiles.
+    A shift by δ gives ‖δ‖/√2.
 
     Args:
         x: `[N, 2]`.
@@ -32,27 +53,27 @@ def sliced_wasserstein(x: np.ndarray, y: np.ndarray) -> float:
 
 
 def mmd(x: np.ndarray, real: np.ndarray) -> float:
-    """The squared maximum mean discrepancy, unbiased: about 0, of either sign, where the distributions are the same.
+    """Computes the squared maximum mean discrepancy, unbiased: about 0, of either sign, for equal distributions.
 
-    The kernel is the mean of Gaussian ones whose bandwidths are the median distance between real examples and its
-    halves down to 1/128 of it, so that both the arrangement of modes and their shape count (Gretton et al., JMLR 2012,
-    equation 3 and section 8).
+    The kernel is the mean of Gaussian ones whose bandwidths are the median distance between real examples, half of it,
+    and so on down to 1/128 of it, so that both the arrangement of modes and their shape count (Gretton et al., JMLR
+    2012, equation 3 and section 8).
 
     Args:
-        x: `[N, D]`.
-        real: `[M, D]`, which set the bandwidths; of each, the first 5,000 are compared.
+        x: `[N, D]`; the first 5,000 are compared.
+        real: `[M, D]`, which set the bandwidths; the first 5,000 are compared.
     """
-    from scipy.spatial.distance import cdist, pdist  # here, since it takes a second that other metrics need not wait
+    from scipy.spatial.distance import cdist, pdist  # imported here, since it takes a second
 
     x, real = x[:MOST_COMPARED], real[:MOST_COMPARED]
-    bandwidth = np.median(pdist(real[:1000])) or 1.0  # a single point has none
+    bandwidth = np.median(pdist(real[:1000])) or 1.0  # the median is 0 where real data are a single point
 
     def mean_kernel(squares: np.ndarray) -> float:
         k = np.exp(squares.astype(np.float32).ravel() / np.float32(-2 * bandwidth**2))
         total = 0.0
         for _ in range(NUM_BANDWIDTHS):
             total += float(np.sum(k, dtype=np.float64))
-            k = np.square(np.square(k[k > 1e-6]))  # half the bandwidth, of the pairs that still count
+            k = np.square(np.square(k[k > 1e-6]))  # the next bandwidth is half; pairs that no longer count go
         return total / (NUM_BANDWIDTHS * squares.size)
 
     within = mean_kernel(pdist(x, "sqeuclidean")) + mean_kernel(pdist(real, "sqeuclidean"))
@@ -60,11 +81,13 @@ def mmd(x: np.ndarray, real: np.ndarray) -> float:
 
 
 def kernel_distance(x: np.ndarray, y: np.ndarray) -> float:
-    """KID: the unbiased squared MMD under the kernel (⟨a, b⟩/D + 1)³ (Bińkowski et al., ICLR 2018, section 4).
+    """Computes KID, the unbiased squared MMD under the kernel (⟨a, b⟩/D + 1)³ (Bińkowski et al., ICLR 2018, section 4).
+
+    The first 5,000 examples of each sample are compared once, rather than many subsets of them.
 
     Args:
         x: features `[N, D]`.
-        y: features `[M, D]`; of each, the first 5,000 are compared, once, rather than many subsets of them.
+        y: features `[M, D]`.
     """
 
     def kernel(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -73,16 +96,16 @@ def kernel_distance(x: np.ndarray, y: np.ndarray) -> float:
 
     def within(a: np.ndarray) -> float:
         k, n = kernel(a, a), len(a)
-        return float((np.sum(k) - np.trace(k)) / (n * (n - 1)))  # an example and itself are no pair
+        return float((np.sum(k) - np.trace(k)) / (n * (n - 1)))  # an example does not pair with itself
 
     x, y = x[:MOST_COMPARED].astype(np.float64), y[:MOST_COMPARED].astype(np.float64)
     return within(x) + within(y) - 2 * float(np.mean(kernel(x, y)))
 
 
 def frechet_distance(x: np.ndarray, y: np.ndarray) -> float:
-    """The squared 2-Wasserstein distance between Gaussians of the samples' moments (Heusel et al., NIPS 2017).
+    """Computes FID, the squared 2-Wasserstein distance between Gaussians of the samples' moments (Heusel et al. 2017).
 
-    ‖μ₁ − μ₂‖² + tr(Σ₁ + Σ₂ − 2 (Σ₁^½ Σ₂ Σ₁^½)^½). Samples of one distribution score above 0, by about D/N.
+    It is ‖μ₁ − μ₂‖² + tr(Σ₁ + Σ₂ − 2 (Σ₁^½ Σ₂ Σ₁^½)^½). Samples of one distribution score above 0, by about D/N.
 
     Args:
         x: features `[N, D]`.

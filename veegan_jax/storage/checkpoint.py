@@ -172,7 +172,7 @@ class Checkpoints:
     def _rank(self, step: int, scores: Mapping[str, float]) -> None:
         score = scores.get(self._best_metric.name, math.nan)
         if not math.isnan(score):
-            self._goodness[step] = score if self._best_metric.direction == "higher" else -score
+            self._goodness[step] = self._best_metric.goodness(score)
 
     def _ranked(self, steps: Iterable[int]) -> list[int]:
         """Returns those of the steps that were measured, the best first, and of equals the latest."""

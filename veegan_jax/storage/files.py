@@ -17,13 +17,18 @@ _REASONS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, 
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[IO[bytes]]:
+def replacing(path: Path, *, shared: bool = False) -> Iterator[IO[bytes]]:
     """Opens a file that takes the place of `path` when the block ends, whole and on disk. The parent folder is made.
+
+    Args:
+        path: the file to replace.
+        shared: whether another process may write the same file at the same time, as in a user's cache; the scratch file
+            is then this process's own.
 
     Raises:
         UserError: if the file cannot be written; the earlier content of `path` is then still there.
     """
-    scratch = path.with_name(path.name + ".tmp")
+    scratch = path.with_name(f"{path.name}.{os.getpid()}.tmp" if shared else f"{path.name}.tmp")
     try:
         path.parent.mkdir(exist_ok=True)
         with scratch.open("wb") as file:

@@ -1,4 +1,4 @@
-"""Inference via optimisation: it finds what is there to be found, by the gradients it should."""
+"""GAN inversion finds the nearest latents there are, by the right gradients."""
 
 import functools
 
@@ -7,8 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from veegan_jax.evaluation.missing import Made, missing, prior_deviation
-from veegan_jax.inference.inversion import invert, ivom_scores
+from veegan_jax.inference.inversion import invert
 from veegan_jax.models import MODELS
 
 K = 4
@@ -27,7 +26,7 @@ def generate(net):
 
 
 @pytest.fixture(scope="module")
-def infer(generate):
+def inverted(generate):
     return jax.jit(functools.partial(invert, generate), static_argnames="iterations")
 
 
@@ -35,9 +34,9 @@ def normal(seed, *shape):
     return jax.random.normal(jax.random.key(seed), shape)
 
 
-def test_recovers_the_latents_of_generated_images(generate, infer):
+def test_recovers_the_latents_of_generated_images(generate, inverted):
     z = normal(1, 64, K)
-    found = infer(generate(z), normal(2, 64, 3, K))
+    found = inverted(generate(z), normal(2, 64, 3, K))
     assert float(found.error.max()) < 1e-8
     np.testing.assert_allclose(found.z, z, atol=2e-3)
     np.testing.assert_allclose(
@@ -45,9 +44,9 @@ def test_recovers_the_latents_of_generated_images(generate, infer):
     )
 
 
-def test_what_cannot_be_made_ends_at_a_stationary_point_by_finite_differences(generate, infer):
+def test_an_example_out_of_reach_ends_at_a_stationary_point_by_finite_differences(generate, inverted):
     x = jnp.clip(generate(normal(1, 6, K)) + 0.3 * normal(3, 6, 4, 4, 2), -1, 1)
-    found = infer(x, normal(2, 6, 3, K), iterations=300)
+    found = inverted(x, normal(2, 6, 3, K), iterations=300)
 
     def error(z):
         return np.mean(np.square(np.asarray(generate(jnp.asarray(z, jnp.float32)) - x, np.float64)), axis=(1, 2, 3))
@@ -63,8 +62,8 @@ def test_what_cannot_be_made_ends_at_a_stationary_point_by_finite_differences(ge
     assert np.all(error(found.z) < start)
 
 
-def test_gradient_that_it_follows_is_that_of_finite_differences(generate):
-    """One iteration's step is −t times the gradient: the first direction has no memory yet."""
+def test_the_first_step_follows_the_gradient_of_finite_differences(generate):
+    """The first step is −t times the gradient, since there is no memory yet."""
     x, z0 = generate(normal(1, 1, K)), normal(2, 1, 1, K)
     step = np.asarray(invert(generate, x, z0, iterations=1).z[0] - z0[0, 0], np.float64)
 
@@ -110,36 +109,9 @@ def test_error_never_grows_with_iterations_and_where_a_generator_is_undefined():
     assert errors[-1].mean() < 0.5 * errors[0].mean()
 
 
-def test_problems_do_not_depend_on_company_and_repeat_to_the_bit(generate, infer):
+def test_problems_are_independent_and_repeat_to_the_bit(generate, inverted):
     x, z0 = generate(normal(1, 8, K)), normal(2, 8, 3, K)
-    whole, again = infer(x, z0), infer(x, z0)
+    whole, again = inverted(x, z0), inverted(x, z0)
     np.testing.assert_array_equal(whole.z, again.z)
-    alone = infer(x[5:6], z0[5:6])
+    alone = inverted(x[5:6], z0[5:6])
     np.testing.assert_allclose(alone.z[0], whole.z[5], atol=1e-2)
-
-
-def test_scores_are_per_pixel_of_images_from_0_to_1():
-    assert ivom_scores(np.float32([4, 0]), np.float32([1, 1])) == {"ivom_train": 0.5, "ivom_held_out": 0.25}
-
-
-def test_missing_examples_are_ranked_worst_first():
-    x = np.float32([[0, 0], [1, 1], [5, 1]])
-    nearest = Made(np.full((3, 8), 2, np.float32), np.float32([[0, 0.2], [1, 1], [1, 1]]))
-    found = missing(x, nearest)
-    np.testing.assert_allclose(found.nearest, [0.2 / np.sqrt(2), 0, 4 / np.sqrt(2)], rtol=1e-6)
-    np.testing.assert_allclose(found.nearest_prior, [6, 6, 6])  # (4·8 − 8)/√16
-    assert found.worst.tolist() == [2, 0, 1]
-    assert found.reconstruction is None
-    assert found.reconstruction_prior is None
-
-    # What F reaches is reached, though optimisation missed it.
-    found = missing(x, nearest, Made(np.zeros((3, 8), np.float32), np.float32([[3, 0], [0, 1], [5, 1]])))
-    assert found.worst.tolist() == [0, 1, 2]
-    np.testing.assert_allclose(found.reconstruction, [3 / np.sqrt(2), 1 / np.sqrt(2), 0], rtol=1e-6)
-    np.testing.assert_allclose(found.reconstruction_prior, [-2, -2, -2])
-
-
-def test_prior_deviation_is_standard_under_the_prior():
-    deviation = prior_deviation(np.random.default_rng(0).standard_normal((50_000, 10)).astype(np.float32))
-    np.testing.assert_allclose([deviation.mean(), deviation.std()], [0, 1], atol=0.02)
-    assert deviation.dtype == np.float32
