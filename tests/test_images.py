@@ -123,7 +123,7 @@ def test_a_damaged_copy_of_mnist_is_found(tmp_path, monkeypatch, flip):
 
 @pytest.mark.parametrize(("name", "tfds"), [("mnist", "mnist"), ("cifar10", "cifar10"), ("celeba", "celeb_a")])
 def test_missing_data_says_how_to_get_it(tmp_path, monkeypatch, name, tfds):
-    with pytest.raises(ValueError, match="VEEGAN_DATA_DIR is not set .*: python -m veegan_jax.prepare " + tfds):
+    with pytest.raises(ValueError, match="VEEGAN_DATA_DIR is not set .*: python -m veegan_jax.cli.prepare " + tfds):
         SOURCES[name]()
     monkeypatch.setenv("VEEGAN_DATA_DIR", str(tmp_path))
     with pytest.raises(ValueError, match=f"no folder {tmp_path}/{name} and"):

@@ -141,7 +141,7 @@ def test_a_set_that_cannot_be_read_is_one_line(data_dir):
     x, y = data_files.digits(3)
     write(data_dir, "half", {"image": DIGIT, "label": LABEL}, {"train": rows(x, y)})
     cases = {
-        ("mnist", "tfds:cifar10"): "that set is not prepared in .* run python -m veegan_jax.prepare cifar10",
+        ("mnist", "tfds:cifar10"): "that set is not prepared in .* run python -m veegan_jax.cli.prepare cifar10",
         ("mnist", "tfds:no_such_set"): "cannot open that set: Dataset no_such_set not found",
         ("mnist", "tfds:"): "cannot open that set",
         ("mnist", "tfds:my_digits:9.9.9"): "cannot open that set",
@@ -174,7 +174,7 @@ def test_preparing_without_tensorflow_says_what_to_install(capsys):
 @pytest.mark.skipif(not has_tensorflow(), reason="TensorFlow is not installed (the extra 'prepare')")
 @needs_real("mnist")
 def test_the_official_set_is_prepared_from_its_archives_without_the_internet(data_dir, tmp_path):
-    run = [sys.executable, "-m", "veegan_jax.prepare"]
+    run = [sys.executable, "-m", "veegan_jax.cli.prepare"]
     for arguments, says in (
         (["nope"], "Dataset nope not found"),
         (["mnist", "--manual_dir", "/nope"], "must be a folder"),

@@ -20,7 +20,7 @@ from veegan_jax.errors import one_line
 
 PREFIX = "tfds:"
 # The command that prepares an official set.
-PREPARE = "python -m veegan_jax.prepare"
+PREPARE = "python -m veegan_jax.cli.prepare"
 # The number of examples that are read at once, which is three times faster than one by one.
 CHUNK = 4096
 # Names are like 'mnist', 'mnist:3.0.1' or 'voc/2007'. TFDS looks for names of other forms in other people's packages.
