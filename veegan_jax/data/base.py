@@ -34,14 +34,12 @@ class LabelledImages(NamedTuple):
         train_labels: Integers `[N]`, classes from 0 on.
         test_images: uint8 `[M, H, W, C]` or `[M, H, W]`, never trained on.
         test_labels: Integers `[M]`.
-        channels: The number of images that one example stacks as its channels; 1 where an example is one image.
     """
 
     train_images: np.ndarray
     train_labels: np.ndarray
     test_images: np.ndarray
     test_labels: np.ndarray
-    channels: int = 1
 
 
 class Stream(NamedTuple):

@@ -87,6 +87,7 @@ def unlabelled_source(train: Images, held_out: Images, resident_gib: float) -> S
 
 def stacked_source(
     digits: LabelledImages,
+    channels: int,
     *,
     references: Mapping[str, Any],
     published: Mapping[str, Mapping[str, str]],
@@ -96,21 +97,22 @@ def stacked_source(
     """Returns the source of stacks: random digits as the channels of one image, 10^channels equally likely modes.
 
     Args:
-        digits: Images `[N, H, W]` of ten classes, and the number of channels of a stack.
-        references: The references of the source.
+        digits: Images `[N, H, W]` of ten classes.
+        channels: The number of digits in one stack.
+        references: The metrics that apply and their references, as a `Source` has them.
         published: The published figures of the source.
         white: The brightest value of a pixel.
         fixed: The number of stacks that are drawn once and for all; 0 to draw new ones at every step.
     """
-    train, held_out, channels = digits.train_images, digits.test_images, digits.channels
+    train, held_out = digits.train_images, digits.test_images
+    draw_anew = partial(sample_stack, channels=channels, white=white)
+    draw_fixed = partial(sample_fixed_stack, white=white)
     return Source(
         shape=(*train.shape[1:], channels),
         bounded=True,
         train=draw_stacks(train, fixed, channels, seed=0) if fixed else train,
         held_out=draw_stacks(held_out, fixed, channels, seed=1) if fixed else held_out,
-        sample=partial(sample_fixed_stack, white=white)
-        if fixed
-        else partial(sample_stack, channels=channels, white=white),
+        sample=draw_fixed if fixed else draw_anew,
         references=references,
         num_eval=STACKS_SCORED,
         published=published,

@@ -54,11 +54,10 @@ def stacked_mnist(*, channels: Literal[3, 4] = 3, triples: int = 0, path: str = 
     read = _read(path)
     if (largest := max(read.train_labels.max(), read.test_labels.max())) > 9:
         raise ValueError(f"path is {path!r}; its labels go to {largest}, and must be digits, 0 to 9")
-    digits = LabelledImages(
-        read.train_images[..., 0], read.train_labels, read.test_images[..., 0], read.test_labels, channels
-    )
+    digits = read._replace(train_images=read.train_images[..., 0], test_images=read.test_images[..., 0])
     return stacked_source(
         digits,
+        channels,
         fixed=triples,
         references={"digit_modes": digits},
         published=PUBLISHED if channels == 3 else {"best known": {"modes": "10000", "kl": "0.048"}},

@@ -29,9 +29,10 @@ def stacked_digits(*, held_out: float = 0.2) -> Source:
     train_images, test_images, train_labels, test_labels = train_test_split(
         found.images.astype(np.uint8), found.target, test_size=held_out, stratify=found.target, random_state=0
     )
-    digits = LabelledImages(train_images, train_labels, test_images, test_labels, channels=3)
+    digits = LabelledImages(train_images, train_labels, test_images, test_labels)
     return stacked_source(
         digits,
+        channels=3,
         references={"stacked_modes": digits, "manifold": None},
         published={},
         white=16,
