@@ -68,7 +68,6 @@ class Source(NamedTuple):
         sample: `sample(arrays, key) -> x` draws one float32 example of `shape` from `train` or `held_out`.
         references: The metrics that apply, and what each compares samples with: `{metric name: reference}`.
         num_eval: The number of samples that the published protocol scores.
-        published: figures of the field on this data, `{row: {column: text}}`; the row's name says whose they are.
         stream: Training examples that do not fit in device memory; `train` is None then, and `sample` draws from
             `held_out` only. None where `train` is on the device.
         note: What a reader of any score on these data has to know, for example that they are a part of a set; or empty.
@@ -81,6 +80,5 @@ class Source(NamedTuple):
     sample: Callable[[Any, jax.Array], jax.Array]
     references: Mapping[str, Any]
     num_eval: int
-    published: Mapping[str, Mapping[str, str]]
     stream: Stream | None = None
     note: str = ""

@@ -7,13 +7,6 @@ from veegan_jax.data.readers.locate import locate
 
 # The numbers of images in the whole set.
 TRAIN, TEST = 50_000, 10_000
-# Inference via optimisation as VEEGAN reports it: the mean squared error per pixel, of [0, 1].
-PUBLISHED = {
-    "gan (paper)": {"ivom_held_out": "0.00844 ± 0.002"},
-    "ali (paper)": {"ivom_held_out": "0.0067 ± 0.004"},
-    "unrolled (paper)": {"ivom_held_out": "0.013 ± 0.0009"},
-    "veegan (paper)": {"ivom_held_out": "0.0068 ± 0.0001"},
-}
 
 
 def cifar10(*, path: str = "") -> Source:
@@ -31,4 +24,4 @@ def cifar10(*, path: str = "") -> Source:
     data = read_labelled(locate(path, "cifar10", "cifar10"))
     train, test = len(data.train_images), len(data.test_images)
     subset = f"a subset of CIFAR-10: {train:,} of its {TRAIN:,} training images, {test:,} of its {TEST:,} test images"
-    return labelled_source(data, published=PUBLISHED, note=subset if train < TRAIN or test < TEST else "")
+    return labelled_source(data, note=subset if train < TRAIN or test < TEST else "")

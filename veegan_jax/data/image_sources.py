@@ -36,9 +36,7 @@ class FixedStacks(NamedTuple):
     stacks: Any
 
 
-def labelled_source(
-    data: LabelledImages, *, published: Mapping[str, Mapping[str, str]] | None = None, note: str = ""
-) -> Source:
+def labelled_source(data: LabelledImages, *, note: str = "") -> Source:
     """Returns the source of images `[N, H, W, C]` of known classes, kept on the device."""
     return Source(
         shape=data.train_images.shape[1:],
@@ -48,7 +46,6 @@ def labelled_source(
         sample=sample,
         references={"labelled_images": data, "inception": None},
         num_eval=len(data.test_images),
-        published=published or {},
         note=note,
     )
 
@@ -80,7 +77,6 @@ def unlabelled_source(train: Images, held_out: Images, resident_gib: float) -> S
         sample=sample,
         references={"manifold": None, "inception": None},
         num_eval=held_out.num,
-        published={},
         stream=None if resident else Stream(batches_of_host, decode),
     )
 
@@ -90,7 +86,6 @@ def stacked_source(
     channels: int,
     *,
     references: Mapping[str, Any],
-    published: Mapping[str, Mapping[str, str]],
     white: int = 255,
     fixed: int = 0,
 ) -> Source:
@@ -100,7 +95,6 @@ def stacked_source(
         digits: Images `[N, H, W]` of ten classes.
         channels: The number of digits in one stack.
         references: The metrics that apply and their references, as a `Source` has them.
-        published: The published figures of the source.
         white: The brightest value of a pixel.
         fixed: The number of stacks that are drawn once and for all; 0 to draw new ones at every step.
     """
@@ -115,7 +109,6 @@ def stacked_source(
         sample=draw_fixed if fixed else draw_anew,
         references=references,
         num_eval=STACKS_SCORED,
-        published=published,
     )
 
 

@@ -1,6 +1,5 @@
 """Mixtures of equally likely Gaussians: the ring, the grid and the 1200-dimensional one (VEEGAN, section 4.1)."""
 
-from collections.abc import Mapping
 from typing import NamedTuple
 
 import jax
@@ -8,34 +7,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from veegan_jax.data.base import Source
-
-# Modes and high quality % of VEEGAN's Table 1; and with the reverse KL of PacGAN's Table 1 (Lin et al., NeurIPS 2018).
-PUBLISHED_RING = {
-    "gan (paper)": {"modes": "1", "high_quality": "99.3"},
-    "ali (paper)": {"modes": "2.8", "high_quality": "0.13"},
-    "unrolled (paper)": {"modes": "7.6", "high_quality": "35.6"},
-    "veegan (paper)": {"modes": "8", "high_quality": "52.9"},
-    "gan (PacGAN's run)": {"modes": "6.3", "high_quality": "98.2", "kl": "0.45"},
-    "ali (PacGAN's run)": {"modes": "6.6", "high_quality": "97.6", "kl": "0.36"},
-    "PacGAN, 2 packed": {"modes": "7.9", "high_quality": "95.6", "kl": "0.07"},
-    "PacGAN, 4 packed": {"modes": "7.8", "high_quality": "95.9", "kl": "0.07"},
-}
-PUBLISHED_GRID = {
-    "gan (paper)": {"modes": "3.3", "high_quality": "0.5"},
-    "ali (paper)": {"modes": "15.8", "high_quality": "1.6"},
-    "unrolled (paper)": {"modes": "23.6", "high_quality": "16"},
-    "veegan (paper)": {"modes": "24.6", "high_quality": "40"},
-    "gan (PacGAN's run)": {"modes": "17.3", "high_quality": "94.8", "kl": "0.70"},
-    "ali (PacGAN's run)": {"modes": "24.1", "high_quality": "95.7", "kl": "0.14"},
-    "PacGAN, 2 packed": {"modes": "23.8", "high_quality": "91.3", "kl": "0.13"},
-    "PacGAN, 4 packed": {"modes": "24.8", "high_quality": "93.6", "kl": "0.04"},
-}
-PUBLISHED_SYNTHETIC1200 = {
-    "gan (paper)": {"modes": "1.6", "high_quality": "2.0"},
-    "ali (paper)": {"modes": "3", "high_quality": "5.4"},
-    "unrolled (paper)": {"modes": "0", "high_quality": "0.0"},
-    "veegan (paper)": {"modes": "5.5", "high_quality": "28.29"},
-}
 
 
 class Mixture(NamedTuple):
@@ -62,14 +33,7 @@ def sample(mixture: Mixture, means: jax.Array, key: jax.Array) -> jax.Array:
     return mean + jnp.pad(noise, (0, mean.shape[0] - mixture.noisy_dims))
 
 
-def _source(
-    means: np.ndarray,
-    std: float,
-    noisy_dims: int,
-    radius: float,
-    metric: str,
-    published: Mapping[str, Mapping[str, str]],
-) -> Source:
+def _source(means: np.ndarray, std: float, noisy_dims: int, radius: float, metric: str) -> Source:
     if std <= 0:
         raise ValueError(f"std is {std}; it is a standard deviation, so more than 0")
     mixture = Mixture(means.astype(np.float32), std, noisy_dims, radius)
@@ -81,7 +45,6 @@ def _source(
         sample=lambda arrays, key: sample(mixture, arrays, key),
         references={metric: mixture, **({"plane": None} if mixture.means.shape[1] == 2 else {})},
         num_eval=2500,
-        published=published,
     )
 
 
@@ -100,7 +63,7 @@ def ring(*, modes: int = 8, radius: float = 1.0, std: float = 0.01) -> Source:
         raise ValueError(f"modes is {modes}; a ring has at least 1")
     angles = 2 * np.pi * np.arange(modes) / modes
     means = radius * np.stack([np.cos(angles), np.sin(angles)], axis=-1)
-    return _source(means, std, 2, 3.0, "mixture", PUBLISHED_RING)
+    return _source(means, std, 2, 3.0, "mixture")
 
 
 def grid(*, side: int = 5, spacing: float = 2.0, std: float = 0.05) -> Source:
@@ -118,7 +81,7 @@ def grid(*, side: int = 5, spacing: float = 2.0, std: float = 0.05) -> Source:
         raise ValueError(f"side is {side}; a grid has at least 1")
     ticks = spacing * (np.arange(side) - (side - 1) / 2)
     means = np.stack(np.meshgrid(ticks, ticks, indexing="ij"), axis=-1).reshape(-1, 2)
-    return _source(means, std, 2, 3.0, "mixture", PUBLISHED_GRID)
+    return _source(means, std, 2, 3.0, "mixture")
 
 
 def synthetic1200() -> Source:
@@ -128,4 +91,4 @@ def synthetic1200() -> Source:
     """
     centres = np.array([-1.0, -0.5, 0.0, 0.5, -2.0, -2.5, 10.0, 0.25, -13.0, -5.5])
     means = centres[:, None] * np.ones(1200)
-    return _source(means, 1.0, 700, 10.0, "subspace_mixture", PUBLISHED_SYNTHETIC1200)
+    return _source(means, 1.0, 700, 10.0, "subspace_mixture")

@@ -8,19 +8,6 @@ from veegan_jax.data.image_sources import labelled_source, stacked_source
 from veegan_jax.data.readers import idx, tfds
 from veegan_jax.data.readers.locate import locate
 
-# Figures of others for three channels; VEEGAN's Table 2, PacGAN's Table 2 (Lin et al., NeurIPS 2018), and R3GAN (Huang
-# et al., NeurIPS 2024).
-PUBLISHED = {
-    "gan (paper)": {"modes": "99", "kl": "3.4"},
-    "ali (paper)": {"modes": "16", "kl": "5.4"},
-    "unrolled (paper)": {"modes": "48.7", "kl": "4.32"},
-    "veegan (paper)": {"modes": "150", "kl": "2.95"},
-    "gan (PacGAN's run)": {"modes": "78.9", "kl": "4.50"},
-    "PacGAN, 2 packed": {"modes": "1000", "kl": "0.06 ± 0.003"},
-    "PacGAN, 4 packed": {"modes": "1000", "kl": "0.07 ± 0.005"},
-    "R3GAN": {"modes": "1000", "kl": "0.029"},
-}
-
 
 def mnist(*, path: str = "") -> Source:
     """Handwritten digits, 28×28×1: 60,000 to train from, and the 10,000 test images held out.
@@ -55,13 +42,7 @@ def stacked_mnist(*, channels: Literal[3, 4] = 3, triples: int = 0, path: str = 
     if (largest := max(read.train_labels.max(), read.test_labels.max())) > 9:
         raise ValueError(f"path is {path!r}; its labels go to {largest}, and must be digits, 0 to 9")
     digits = read._replace(train_images=read.train_images[..., 0], test_images=read.test_images[..., 0])
-    return stacked_source(
-        digits,
-        channels,
-        fixed=triples,
-        references={"digit_modes": digits},
-        published=PUBLISHED if channels == 3 else {"best known": {"modes": "10000", "kl": "0.048"}},
-    )
+    return stacked_source(digits, channels, fixed=triples, references={"digit_modes": digits})
 
 
 def _read(path: str) -> LabelledImages:

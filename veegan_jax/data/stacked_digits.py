@@ -30,10 +30,4 @@ def stacked_digits(*, held_out: float = 0.2) -> Source:
         found.images.astype(np.uint8), found.target, test_size=held_out, stratify=found.target, random_state=0
     )
     digits = LabelledImages(train_images, train_labels, test_images, test_labels)
-    return stacked_source(
-        digits,
-        channels=3,
-        references={"stacked_modes": digits, "manifold": None},
-        published={},
-        white=16,
-    )
+    return stacked_source(digits, 3, white=16, references={"stacked_modes": digits, "manifold": None})
