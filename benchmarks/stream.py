@@ -1,4 +1,7 @@
-"""Images a second that a stream reads, from arrays in memory and on disk and from files: python -m benchmarks.stream"""
+"""Measures how many images a second a stream reads, from arrays in memory and on disk and from image files.
+
+python -m benchmarks.stream
+"""
 
 import tempfile
 import time
@@ -30,7 +33,7 @@ def main() -> None:
 
 
 def speed(path: str, size: int) -> float:
-    """Images a second, after the first batch."""
+    """Returns the images a second that a stream of a path reads after its first batch."""
     stream = batches(open_images(path, ImageSpec(size, 3))[0], BATCH)
     next(stream)
     start, taken = time.perf_counter(), 0

@@ -1,21 +1,43 @@
-"""Small files of every kind that a source of data reads, made when they are asked for."""
+"""Small files of every kind that sources read, written when a test needs them, and draws from sources."""
 
 import atexit
 import functools
 import gzip
 import io
+import os
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
+import pytest
 from PIL import Image
 
+from veegan_jax.data.base import Source
 from veegan_jax.data.readers.idx import FILES
+
+# The folder of real data, where the machine has one.
+REAL = Path(os.environ.get("VEEGAN_DATA_DIR", ""))
+
+
+def needs_real(name: str) -> pytest.MarkDecorator:
+    """Skips a test where VEEGAN_DATA_DIR has no folder of this name."""
+    there = "VEEGAN_DATA_DIR" in os.environ and (REAL / name).is_dir()
+    return pytest.mark.skipif(not there, reason=f"VEEGAN_DATA_DIR has no folder {name}")
+
+
+def draw(source: Source, arrays: Any, num: int) -> np.ndarray:
+    """Returns `num` examples that a source draws from its arrays, float32 `[num, …]`."""
+    keys = jax.random.split(jax.random.key(0), num)
+    draws = jax.jit(jax.vmap(source.sample, in_axes=(None, 0)))
+    return np.asarray(draws(jax.tree.map(jnp.asarray, arrays), keys))
 
 
 def digits(num: int, seed: int = 0, size: int = 28) -> tuple[np.ndarray, np.ndarray]:
-    """Noise uint8 `[num, size, size]` with a bar at a height of each label's own, and the labels, 0 to 9 in turn."""
+    """Returns images uint8 `[num, size, size]`, noise with a bar whose height tells the label; and labels 0 to 9."""
     labels = np.arange(num, dtype=np.uint8) % 10
     images = np.random.default_rng(seed).integers(0, 100, (num, size, size), dtype=np.uint8)
     for image, label in zip(images, labels, strict=True):
@@ -25,19 +47,19 @@ def digits(num: int, seed: int = 0, size: int = 28) -> tuple[np.ndarray, np.ndar
 
 
 def photographs(num: int, seed: int = 0, size: int = 32) -> tuple[np.ndarray, np.ndarray]:
-    """`digits` in three colours, uint8 `[num, size, size, 3]`."""
-    parts = [digits(num, 3 * seed + channel, size) for channel in range(3)]
-    return np.stack([images for images, _ in parts], axis=-1), parts[0][1]
+    """Returns `digits` in three colours, uint8 `[num, size, size, 3]`, and their labels."""
+    channels = [digits(num, 3 * seed + channel, size) for channel in range(3)]
+    return np.stack([images for images, _ in channels], axis=-1), channels[0][1]
 
 
 def pack_idx(array: np.ndarray) -> bytes:
-    """A uint8 array in IDX format, gzipped."""
+    """Returns a uint8 array in IDX format, gzipped."""
     header = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">i4").tobytes()
     return gzip.compress(header + array.tobytes(), mtime=0)
 
 
 def write_idx(folder: Path, train: int = 60, test: int = 30) -> Path:
-    """The four files of a set of digits in MNIST's format."""
+    """Writes the four files of a set of digits in MNIST's format; returns their folder."""
     folder.mkdir(parents=True, exist_ok=True)
     arrays = (*digits(train), *digits(test, seed=1))
     for name, array in zip(FILES, arrays, strict=True):
@@ -46,7 +68,7 @@ def write_idx(folder: Path, train: int = 60, test: int = 30) -> Path:
 
 
 def write_npz(file: Path, train: int = 60, test: int = 30) -> Path:
-    """A set of labelled photographs in CIFAR-10's shape."""
+    """Writes a file of labelled photographs in CIFAR-10's shape; returns it."""
     file.parent.mkdir(parents=True, exist_ok=True)
     (x_train, y_train), (x_test, y_test) = photographs(train), photographs(test, seed=1)
     np.savez(file, x_train=x_train, y_train=y_train, x_test=x_test, y_test=y_test)
@@ -54,7 +76,7 @@ def write_npz(file: Path, train: int = 60, test: int = 30) -> Path:
 
 
 def write_images(folder: Path, num: int = 20, size: tuple[int, int] = (40, 36)) -> Path:
-    """PNG files of `num` photographs of one size, width × height."""
+    """Writes PNG files of `num` photographs of one size, width × height; returns their folder."""
     folder.mkdir(parents=True, exist_ok=True)
     for i, image in enumerate(photographs(num, size=max(size))[0]):
         Image.fromarray(image[: size[1], : size[0]]).save(folder / f"{i:06}.png")
@@ -62,7 +84,7 @@ def write_images(folder: Path, num: int = 20, size: tuple[int, int] = (40, 36)) 
 
 
 def png(image: np.ndarray) -> io.BytesIO:
-    """An image uint8 `[h, w]`, `[h, w, 1]` or `[h, w, 3]` as a PNG file in memory."""
+    """Returns an image uint8 `[h, w]`, `[h, w, 1]` or `[h, w, 3]` as a PNG file in memory."""
     file = io.BytesIO()
     Image.fromarray(image[..., 0] if image.shape[2:] == (1,) else image).save(file, "PNG")
     file.seek(0)
@@ -78,7 +100,7 @@ def _folder() -> Path:
 
 @functools.cache
 def tiny_options(source: str) -> dict[str, object]:
-    """The options by which a source reads a few small files, instead of what is not on every machine."""
+    """Returns the options by which a source reads a few small files, because few machines have the real ones."""
     folder = _folder()
     match source:
         case "mnist" | "stacked_mnist":

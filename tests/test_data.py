@@ -1,26 +1,21 @@
-"""What the sources draw, against their definitions."""
+"""Tests what each source draws against its definition."""
+
+import inspect
 
 import chex
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.data_files import tiny_options
+from tests.data_files import draw, tiny_options
 from veegan_jax.data import SOURCES
 from veegan_jax.metrics import METRICS
 
-# Of the tiny sets of these, an example is one of a few images.
+# Each example of these sources, whose test files are tiny, is one of a few images.
 FEW = {"celeba", "cifar10", "images", "mnist"}
 
 
-def draw(source, arrays, n=2000):
-    keys = jax.random.split(jax.random.key(0), n)
-    return np.asarray(jax.jit(jax.vmap(lambda key: source.sample(jnp.asarray(arrays), key)))(keys))
-
-
 @pytest.mark.parametrize("name", sorted(SOURCES))
-def test_contract(name):
+def test_a_source_draws_examples_of_its_shape_and_range(name):
     source = SOURCES[name](**tiny_options(name))
     for arrays in (source.train, source.held_out):
         x = draw(source, arrays, 200)
@@ -33,20 +28,28 @@ def test_contract(name):
     assert set(source.references) <= set(METRICS)
 
 
-def test_ring_has_eight_distinct_angles_on_the_unit_circle():
+@pytest.mark.parametrize("name", sorted(SOURCES))
+def test_each_option_of_a_source_is_documented(name):
+    lines = inspect.getdoc(SOURCES[name]).splitlines()
+    for option in inspect.signature(SOURCES[name]).parameters:
+        (line,) = [line for line in lines if line.startswith(f"    {option}: ")]
+        assert line.strip().removeprefix(f"{option}: ")[0].isupper(), line
+
+
+def test_the_ring_has_eight_distinct_angles_on_the_unit_circle():
     means = SOURCES["ring"]().references["mixture"].means
     np.testing.assert_allclose(np.linalg.norm(means, axis=-1), 1, rtol=1e-6)
     assert len(np.unique(means.round(4), axis=0)) == 8
 
 
-def test_grid_means():
+def test_the_grid_has_means_two_apart_around_the_origin():
     means = SOURCES["grid"]().references["mixture"].means
     expected = {(a, b) for a in (-4, -2, 0, 2, 4) for b in (-4, -2, 0, 2, 4)}
     assert {tuple(mean) for mean in means.tolist()} == expected
 
 
 @pytest.mark.parametrize(("name", "std"), [("ring", 0.01), ("grid", 0.05)])
-def test_2d_mixtures_are_uniform_over_modes_with_the_right_spread(name, std):
+def test_mixtures_in_the_plane_are_uniform_over_modes_with_the_right_spread(name, std):
     source = SOURCES[name]()
     means = source.references["mixture"].means
     x = draw(source, source.train, 20_000)
@@ -56,17 +59,17 @@ def test_2d_mixtures_are_uniform_over_modes_with_the_right_spread(name, std):
     np.testing.assert_allclose((x - means[nearest]).std(axis=0), std, rtol=0.03)
 
 
-def test_1200d_noise_lies_on_a_subspace_of_700():
+def test_noise_in_1200_dimensions_lies_on_a_subspace_of_700():
     source = SOURCES["synthetic1200"]()
     x = draw(source, source.train, 500)
     off = x[:, 700:]
-    np.testing.assert_array_equal(off, off[:, :1] + np.zeros_like(off))  # exactly the mean
+    np.testing.assert_array_equal(off, off[:, :1] + np.zeros_like(off))  # The other coordinates equal the mean exactly.
     assert set(np.unique(off)) == {-1.0, -0.5, 0.0, 0.5, -2.0, -2.5, 10.0, 0.25, -13.0, -5.5}
     radius = np.linalg.norm(x[:, :700] - off[:, :1], axis=-1)
     np.testing.assert_allclose(radius.mean(), 26.45, atol=0.1)
 
 
-def test_stacked_digits_keep_a_part_held_out_and_stack_real_digits():
+def test_stacked_digits_hold_out_a_part_and_stack_real_digits():
     source = SOURCES["stacked_digits"]()
     train = {image.tobytes() for image in source.train}
     assert not any(image.tobytes() in train for image in source.held_out)

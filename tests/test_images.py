@@ -1,35 +1,25 @@
-"""Sources of images: real files in, the right pixels out, and one clear line for files that are damaged."""
+"""Tests that sources of images give the right pixels of real files, and one clear line for a damaged file."""
 
 import gzip
 import hashlib
-import os
 import re
 import shutil
 from collections import Counter
-from pathlib import Path
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
 
 from tests import data_files
+from tests.data_files import REAL, draw, needs_real
 from veegan_jax.data import SOURCES
 from veegan_jax.data.base import Images, subset
+from veegan_jax.data.celeba import TEST_FROM, TRAIN_UNTIL
 from veegan_jax.data.image_sources import decode, read_all
 from veegan_jax.data.readers import idx
 from veegan_jax.data.readers.files import ImageSpec, open_images, resize_crop
 from veegan_jax.data.stream import batches, positions
-
-REAL = Path(os.environ.get("VEEGAN_DATA_DIR", ""))
-needs = {
-    name: pytest.mark.skipif(
-        not os.environ.get("VEEGAN_DATA_DIR") or not (REAL / name).is_dir(),
-        reason=f"VEEGAN_DATA_DIR has no folder {name}",
-    )
-    for name in ("mnist", "cifar10")
-}
 
 
 @pytest.fixture(autouse=True)
@@ -38,13 +28,8 @@ def _no_data_of_this_machine(monkeypatch, tmp_path):
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "tfds"))
 
 
-def draw(source, arrays, n):
-    arrays = jax.tree.map(jnp.asarray, arrays)
-    keys = jax.random.split(jax.random.key(0), n)
-    return np.asarray(jax.jit(jax.vmap(source.sample, in_axes=(None, 0)))(arrays, keys))
-
-
 def pixels(x):
+    """Returns images float32 in [−1, 1] as uint8."""
     return np.rint((x + 1) * 127.5).astype(np.uint8)
 
 
@@ -67,7 +52,7 @@ def test_idx_files_are_read_as_they_were_written(tmp_path):
         np.testing.assert_array_equal(labels, expected_labels)
 
 
-@needs["mnist"]
+@needs_real("mnist")
 def test_mnist_is_the_published_set(monkeypatch):
     monkeypatch.setenv("VEEGAN_DATA_DIR", str(REAL))
     source = SOURCES["mnist"]()
@@ -75,13 +60,8 @@ def test_mnist_is_the_published_set(monkeypatch):
     assert (source.train.shape, source.held_out.shape) == ((60_000, 28, 28, 1), (10_000, 28, 28, 1))
     counts = [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
     np.testing.assert_array_equal(np.bincount(data.train_labels), counts)
-    np.testing.assert_allclose([data.train_images.mean(), data.train_images.std()], [33.318, 78.567], atol=1e-3)
-
-
-def broken(folder, name, change):
-    file = data_files.write_idx(folder) / name
-    file.write_bytes(change(file.read_bytes()))
-    return folder
+    mean, square = data.train_images.mean(), np.square(data.train_images, dtype=np.uint16).mean()
+    np.testing.assert_allclose([mean, np.sqrt(square - mean**2)], [33.318, 78.567], atol=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -99,15 +79,16 @@ def broken(folder, name, change):
 )
 def test_damaged_idx_files_are_named(tmp_path, change, says):
     name = "train-images-idx3-ubyte.gz"
-    folder = broken(tmp_path, name, change)
+    file = data_files.write_idx(tmp_path) / name
+    file.write_bytes(change(file.read_bytes()))
     with pytest.raises(ValueError, match=says) as error:
-        SOURCES["mnist"](path=str(folder))
-    assert str(error.value).startswith(f"path is {folder}; its ")
+        SOURCES["mnist"](path=str(tmp_path))
+    assert str(error.value).startswith(f"path is {tmp_path}; its ")
     assert name in str(error.value) or "train" in str(error.value)
     assert "\n" not in str(error.value)
 
 
-def test_files_of_the_official_folder_must_be_mnist_to_the_byte(tmp_path, monkeypatch):
+def test_the_official_folder_must_hold_mnist_to_the_byte(tmp_path, monkeypatch):
     monkeypatch.setenv("VEEGAN_DATA_DIR", str(tmp_path))
     folder = data_files.write_idx(tmp_path / "mnist")
     with pytest.raises(ValueError, match="train-images-idx3-ubyte.gz is truncated: .* MNIST's has 9,912,422"):
@@ -117,7 +98,7 @@ def test_files_of_the_official_folder_must_be_mnist_to_the_byte(tmp_path, monkey
     monkeypatch.setattr(idx, "MNIST", sums)
     assert len(SOURCES["mnist"]().train) == 60
     labels = bytearray(contents["t10k-labels-idx1-ubyte.gz"])
-    labels[9] ^= 255  # the gzip header's operating system, which gzip itself does not check
+    labels[9] ^= 255  # The byte tells the operating system; gzip itself does not check it.
     (folder / "t10k-labels-idx1-ubyte.gz").write_bytes(labels)
     with pytest.raises(ValueError, match="its t10k-labels-idx1-ubyte.gz is corrupt: its MD5 is"):
         SOURCES["mnist"]()
@@ -126,7 +107,7 @@ def test_files_of_the_official_folder_must_be_mnist_to_the_byte(tmp_path, monkey
         SOURCES["mnist"]()
 
 
-@needs["mnist"]
+@needs_real("mnist")
 @pytest.mark.parametrize("flip", [False, True])
 def test_a_damaged_copy_of_mnist_is_found(tmp_path, monkeypatch, flip):
     monkeypatch.setenv("VEEGAN_DATA_DIR", str(tmp_path))
@@ -142,7 +123,7 @@ def test_a_damaged_copy_of_mnist_is_found(tmp_path, monkeypatch, flip):
 
 @pytest.mark.parametrize(("name", "tfds"), [("mnist", "mnist"), ("cifar10", "cifar10"), ("celeba", "celeb_a")])
 def test_missing_data_says_how_to_get_it(tmp_path, monkeypatch, name, tfds):
-    with pytest.raises(ValueError, match="VEEGAN_DATA_DIR is not set .*: python -m veegan_jax.prepare " + tfds):
+    with pytest.raises(ValueError, match="VEEGAN_DATA_DIR is not set .*: python -m veegan_jax.cli.prepare " + tfds):
         SOURCES[name]()
     monkeypatch.setenv("VEEGAN_DATA_DIR", str(tmp_path))
     with pytest.raises(ValueError, match=f"no folder {tmp_path}/{name} and"):
@@ -152,8 +133,8 @@ def test_missing_data_says_how_to_get_it(tmp_path, monkeypatch, name, tfds):
 # Stacked MNIST
 
 
-@pytest.mark.parametrize("channels", [3, 4])
-@pytest.mark.parametrize("triples", [0, 50])
+# A test below draws from fixed triples of 3 channels.
+@pytest.mark.parametrize(("channels", "triples"), [(3, 0), (4, 0), (4, 50)])
 def test_channels_are_digits_of_the_right_part(channels, triples):
     source = SOURCES["stacked_mnist"](channels=channels, triples=triples, **data_files.tiny_options("mnist"))
     for arrays, (digits, _) in ((source.train, data_files.digits(60)), (source.held_out, data_files.digits(30, 1))):
@@ -171,21 +152,21 @@ def test_channels_are_drawn_independently_and_uniformly():
     for channel in drawn.T:
         np.testing.assert_allclose(np.bincount(channel, minlength=10) / 4000, 0.1, atol=0.03)
     assert np.abs(np.corrcoef(drawn.T) - np.eye(3)).max() < 0.06
-    assert len(np.unique(drawn, axis=0)) > 950  # of 1000 triples; 982 are expected
+    assert len(np.unique(drawn, axis=0)) > 950  # 982 of the 1000 triples are expected.
 
 
-def test_fixed_triples_are_so_many_and_always_the_same():
+def test_fixed_triples_have_the_given_number_and_are_always_the_same():
     options = {"triples": 20, **data_files.tiny_options("mnist")}
     first, second = SOURCES["stacked_mnist"](**options), SOURCES["stacked_mnist"](**options)
     np.testing.assert_array_equal(first.train.stacks, second.train.stacks)
     assert (first.train.stacks.dtype, first.train.stacks.shape) == (np.int32, (20, 3))
     x = pixels(draw(first, first.train, 500))
     assert len(np.unique(x.reshape(500, -1), axis=0)) == 20
-    of = first.train.images[first.train.stacks]  # [20, 3, 28, 28]
-    assert {image.tobytes() for image in np.moveaxis(of, 1, -1)} == {image.tobytes() for image in x}
+    stacked = first.train.images[first.train.stacks]  # [20, 3, 28, 28]
+    assert {image.tobytes() for image in np.moveaxis(stacked, 1, -1)} == {image.tobytes() for image in x}
 
 
-def test_stacks_are_refused_that_have_no_meaning(tmp_path):
+def test_stacks_without_meaning_are_refused(tmp_path):
     with pytest.raises(ValueError, match="triples is -1; it must be"):
         SOURCES["stacked_mnist"](triples=-1)
     folder = data_files.write_idx(tmp_path)
@@ -197,7 +178,7 @@ def test_stacks_are_refused_that_have_no_meaning(tmp_path):
 # CIFAR-10 and CelebA
 
 
-@needs["cifar10"]
+@needs_real("cifar10")
 def test_cifar10_of_the_data_folder_says_that_it_is_a_subset(monkeypatch):
     monkeypatch.setenv("VEEGAN_DATA_DIR", str(REAL))
     source = SOURCES["cifar10"]()
@@ -208,7 +189,7 @@ def test_cifar10_of_the_data_folder_says_that_it_is_a_subset(monkeypatch):
     assert set(data.test_labels) == set(range(10))
 
 
-def test_cifar10_reads_its_parts_and_labels(tmp_path):
+def test_cifar10_reads_its_images_and_labels(tmp_path):
     file = data_files.write_npz(tmp_path / "cifar10" / "any.npz")
     for path in (file, file.parent):
         data = SOURCES["cifar10"](path=str(path)).references["labelled_images"]
@@ -217,7 +198,7 @@ def test_cifar10_reads_its_parts_and_labels(tmp_path):
         np.testing.assert_array_equal(data.test_labels, data_files.photographs(30)[1])
 
 
-def test_cifar10_refuses_what_has_no_labels(tmp_path):
+def test_cifar10_refuses_files_without_sound_labels(tmp_path):
     x = data_files.photographs(6)[0]
     np.savez(tmp_path / "a.npz", x_train=x, x_test=x)
     with pytest.raises(ValueError, match="has no y_train, y_test, but x_train, x_test"):
@@ -233,7 +214,7 @@ def test_cifar10_refuses_what_has_no_labels(tmp_path):
 def test_celeba_keeps_the_official_partition_and_the_central_square(tmp_path):
     folder = data_files.write_images(tmp_path / "img_align_celeba", 20, (178, 218))
     framed = np.zeros((218, 178, 3), np.uint8)
-    framed[55:163, 35:143] = 200  # the central 108 × 108
+    framed[55:163, 35:143] = 200  # These are the central 108 × 108 pixels.
     Image.fromarray(framed).save(folder / "000000.png")
     source = SOURCES["celeba"](path=str(tmp_path))
     assert (source.shape, source.train.shape[0], source.held_out.shape[0]) == ((64, 64, 3), 16, 2)
@@ -241,16 +222,14 @@ def test_celeba_keeps_the_official_partition_and_the_central_square(tmp_path):
     with Image.open(folder / "000019.png") as last:
         np.testing.assert_array_equal(source.held_out[1], resize_crop(last, ImageSpec(64, 3, 108)))
     assert SOURCES["celeba"](path=str(tmp_path), crop=218).train[0].min() == 0
-    whole = 202_599  # of which the first 162,770 are to train from, and those from 182,637 on are the test images
-    from veegan_jax.data.celeba import TEST_FROM, TRAIN_UNTIL
-
+    whole = 202_599  # The first 162,770 images are for training; images from 182,637 on are for testing.
     assert (round(TRAIN_UNTIL * whole), round(TEST_FROM * whole)) == (162_770, 182_637)
 
 
 # Your own images
 
 
-def test_a_folder_of_mixed_files_becomes_images_of_one_form(tmp_path):
+def test_a_folder_of_mixed_files_becomes_images_of_one_shape(tmp_path):
     rng = np.random.default_rng(0)
     (tmp_path / "b").mkdir()
     Image.fromarray(rng.integers(0, 256, (40, 90, 3), dtype=np.uint8)).save(tmp_path / "b" / "1.PNG")
@@ -260,29 +239,29 @@ def test_a_folder_of_mixed_files_becomes_images_of_one_form(tmp_path):
     Image.fromarray(np.full((50, 50, 3), 80, np.uint8)).save(tmp_path / "e.jpg")
     Image.fromarray(np.full((50, 50, 3), 90, np.uint8)).convert("P").save(tmp_path / "f.gif")
     (tmp_path / "notes.txt").write_text("not an image")
-    (tmp_path / "._a.png").write_bytes(b"what another system leaves")
+    (tmp_path / "._a.png").write_bytes(b"what macOS leaves beside an image")
     for channels in (1, 3):
         images, test = open_images(str(tmp_path), ImageSpec(16, channels))
         assert (images.num, images.shape, test) == (6, (16, 16, channels), None)
         means = read_all(images).mean(axis=(1, 2, 3))
-        np.testing.assert_allclose(means[[0, 2, 3, 4, 5]], [50, 70, 60, 80, 90], atol=1)  # in the order of names
+        np.testing.assert_allclose(means[[0, 2, 3, 4, 5]], [50, 70, 60, 80, 90], atol=1)  # The order is that of names.
 
 
 def test_resizing_is_antialiased_and_keeps_the_centre():
     board = np.indices((160, 160)).sum(axis=0) % 2 * np.uint8(255)
     np.testing.assert_allclose(resize_crop(Image.fromarray(board.astype(np.uint8)), ImageSpec(32, 1)), 127, atol=3)
     wide = np.zeros((40, 100), np.uint8)
-    wide[:, 22:78] = 255  # the central square, and as far beside it as the filter reaches
+    wide[:, 22:78] = 255  # The white part ends farther beyond the central square, 30:70, than the filter reaches.
     np.testing.assert_array_equal(resize_crop(Image.fromarray(wide), ImageSpec(20, 1)), 255)
     same = data_files.photographs(1)[0][0]
     np.testing.assert_array_equal(resize_crop(Image.fromarray(same), ImageSpec(32, 3)), same)
 
 
-def test_photographs_are_turned_as_their_camera_says(tmp_path):
+def test_photographs_are_turned_as_their_exif_data_say(tmp_path):
     image = np.zeros((16, 16, 3), np.uint8)
     image[:8] = 255
     exif = Image.Exif()
-    exif[0x0112] = 3  # upside down
+    exif[0x0112] = 3  # The image is upside down.
     Image.fromarray(image).save(tmp_path / "a.png", exif=exif)
     turned = read_all(open_images(str(tmp_path), ImageSpec(16, 3))[0])[0]
     assert (turned[:8].max(), turned[8:].min()) == (0, 255)
@@ -350,23 +329,25 @@ def test_bad_arrays_are_one_line(tmp_path, case, kind):
     assert "\n" not in str(error.value)
 
 
-def corrupt(folder):
+def write_corrupt(folder):
+    """Writes images, one of which is truncated."""
     file = data_files.write_images(folder) / "000003.png"
     file.write_bytes(file.read_bytes()[:700])
 
 
-def enormous(folder):
+def write_enormous(folder):
+    """Writes images, one of which has more pixels than Pillow decodes, 179 million."""
     data_files.write_images(folder)
-    Image.new("1", (20_000, 20_000)).save(folder / "000003.png")
+    Image.new("1", (14_000, 14_000)).save(folder / "000003.png")
 
 
 BAD_FOLDERS = {
     "empty": (lambda folder: folder.mkdir(), "there are no images in it"),
     "text": (lambda folder: (folder.mkdir(), (folder / "a.txt").touch()), "there are no images in it"),
-    "corrupt": (corrupt, "its 000003.png is truncated or corrupt"),
+    "corrupt": (write_corrupt, "its 000003.png is truncated or corrupt"),
     "not an image": (lambda f: (data_files.write_images(f) / "x.jpg").write_text("?"), "its x.jpg is truncated or"),
     "empty file": (lambda f: (data_files.write_images(f) / "x.jpg").touch(), "its x.jpg is truncated or"),
-    "enormous": (enormous, "its 000003.png is too large an image"),
+    "enormous": (write_enormous, "its 000003.png is too large an image"),
     "missing": (lambda folder: None, "it must be a folder of images, a .npy or .npz file, or 'tfds:NAME'"),
 }
 
@@ -393,31 +374,32 @@ def test_bad_folders_are_one_line(tmp_path, case):
         ({"path": __file__}, "it must be a folder of images, a .npy or .npz file"),
     ],
 )
-def test_options_of_images(options, says):
+def test_options_out_of_range_are_named(options, says):
     with pytest.raises(ValueError, match=re.escape(says)):
         SOURCES["images"](**{**data_files.tiny_options("images"), **options})
 
 
-# Residency and streams
+# Images on the device and streams
 
 
 def numbered(num):
-    """Images whose pixels are their position."""
+    """Returns images whose pixels equal their position."""
     return Images(
         (2, 2, 1), num, lambda chosen: chosen.astype(np.uint8)[:, None, None, None] * np.ones((2, 2, 1), np.uint8)
     )
 
 
 def taken(stream, steps):
+    """Returns the positions of `numbered` images in some steps of a stream, `[steps, B]`."""
     return np.stack([next(stream)[:, 0, 0, 0] for _ in range(steps)])
 
 
-def test_what_is_too_large_is_streamed_and_the_same_images():
+def test_images_that_are_too_large_are_streamed_and_stay_the_same():
     options = {"size": 32, **data_files.tiny_options("images")}
     resident = SOURCES["images"](**options)
-    bytes_of_it = resident.train.nbytes / 2**30
-    assert SOURCES["images"](**options, resident_gib=bytes_of_it).stream is None
-    streamed = SOURCES["images"](**options, resident_gib=bytes_of_it * 0.99)
+    gib = resident.train.nbytes / 2**30
+    assert SOURCES["images"](**options, resident_gib=gib).stream is None
+    streamed = SOURCES["images"](**options, resident_gib=gib * 0.99)
     assert streamed.train is None
     np.testing.assert_array_equal(streamed.held_out, resident.held_out)
     batch = next(streamed.stream.batches(0, 18))
@@ -427,7 +409,7 @@ def test_what_is_too_large_is_streamed_and_the_same_images():
 
 
 @pytest.mark.parametrize("batch_size", [4, 7, 50])
-def test_every_image_comes_once_an_epoch_in_another_order(batch_size):
+def test_every_image_comes_once_an_epoch_and_epochs_differ_in_order(batch_size):
     sequence = taken(batches(numbered(20), batch_size), 5 * 20 // batch_size + 1).ravel()
     epochs = sequence[: len(sequence) // 20 * 20].reshape(-1, 20)
     assert len(epochs) >= 4
@@ -437,25 +419,25 @@ def test_every_image_comes_once_an_epoch_in_another_order(batch_size):
 
 
 @pytest.mark.parametrize("step", [1, 6, 1000])
-def test_a_stream_begun_later_goes_on_to_the_byte(step):
+def test_a_stream_opened_later_has_the_same_bytes(step):
     whole = batches(numbered(20), 7, step=step - 1)
     next(whole)
     np.testing.assert_array_equal(taken(whole, 4), taken(batches(numbered(20), 7, step=step), 4))
 
 
-def test_shards_share_each_step_of_the_one_stream():
+def test_shards_divide_each_step_of_one_stream():
     whole = taken(batches(numbered(24), 8, step=2), 5)
     shards = [taken(batches(numbered(24), 2, step=2, shard=s, shards=4), 5) for s in range(4)]
     np.testing.assert_array_equal(np.concatenate(shards, axis=1), whole)
 
 
-def test_positions_run_through_epochs():
+def test_positions_run_from_one_epoch_into_the_next():
     np.testing.assert_array_equal(positions(5, 3, 14), positions(5, 0, 15)[3:14])
     assert sorted(positions(5, 5, 10)) == [0, 1, 2, 3, 4]
 
 
 def test_a_damaged_file_in_a_stream_is_named(tmp_path):
-    corrupt(tmp_path)
+    write_corrupt(tmp_path)
     images, _ = open_images(str(tmp_path), ImageSpec(8, 3))
     with pytest.raises(ValueError, match="its 000003.png is truncated or corrupt"):
         taken(batches(subset(images, np.arange(6)), 6), 1)

@@ -282,7 +282,7 @@ def test_any_archive_is_images_or_is_refused(tmp_path, arrays, mutations):
     check_images(file)
 
     def read():
-        data = read_labelled(file)
+        data = read_labelled(str(file))
         assert len(data.train_images) == len(data.train_labels) > 0
         assert data.train_images.shape[1:] == data.test_images.shape[1:]
 

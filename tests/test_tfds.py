@@ -1,26 +1,21 @@
-"""Sets of TensorFlow Datasets: real ones, prepared here from files that are made here, and read without TensorFlow."""
+"""Tests that sets of TensorFlow Datasets, prepared here from small files, are read without TensorFlow."""
 
 import json
-import os
 import subprocess
 import sys
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
 from tests import data_files
+from tests.data_files import REAL, needs_real
 from tests.helpers import ROOT
 from veegan_jax.cli import prepare
 from veegan_jax.data import SOURCES
 from veegan_jax.data.readers import idx
 
-REAL = Path(os.environ.get("VEEGAN_DATA_DIR", "")) / "mnist"
-needs_mnist = pytest.mark.skipif(
-    not os.environ.get("VEEGAN_DATA_DIR") or not REAL.is_dir(), reason="VEEGAN_DATA_DIR has no folder mnist"
-)
 DIGIT = tfds.features.Image(shape=(28, 28, 1), encoding_format="png")
 LABEL = tfds.features.ClassLabel(num_classes=10)
 
@@ -33,7 +28,7 @@ def data_dir(monkeypatch, tmp_path):
 
 
 def write(data_dir, name, features, splits, version="1.0.0"):
-    """Prepares a set as TFDS does, with code that is not registered: whoever reads it has the files alone."""
+    """Prepares a set as TFDS does, with a builder that is not registered, so that a reader has its files only."""
 
     def info(self):
         return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features))
@@ -50,16 +45,19 @@ def write(data_dir, name, features, splits, version="1.0.0"):
 
 
 def rows(images, labels):
+    """Returns labelled examples as a builder gives them."""
     return [
         {"image": data_files.png(image), "label": label} for image, label in zip(images, labels.tolist(), strict=True)
     ]
 
 
 def pairs(images, labels):
+    """Returns the images with their labels, in no order, because TFDS shuffles them."""
     return Counter((np.squeeze(image).tobytes(), int(label)) for image, label in zip(images, labels, strict=True))
 
 
 def write_digits(data_dir, name, version="1.0.0", train=None, test=None):
+    """Prepares a set of labelled digits; returns its folder."""
     splits = {"train": rows(*(train or data_files.digits(60))), "test": rows(*(test or data_files.digits(30, seed=1)))}
     return write(data_dir, name, {"image": DIGIT, "label": LABEL}, splits, version)
 
@@ -76,12 +74,12 @@ def test_a_set_of_digits_is_read_whole_with_its_labels(data_dir):
     assert SOURCES["stacked_mnist"](path="tfds:my_digits:1.0.0").held_out.shape == (30, 28, 28)
 
 
-@needs_mnist
+@needs_real("mnist")
 def test_the_real_digits_are_the_same_from_both_origins(data_dir):
-    real = idx.read_folder(REAL, idx.MNIST)
+    real = idx.read_folder(REAL / "mnist", idx.MNIST)
     train, test = (real.train_images[:500], real.train_labels[:500]), (real.test_images[:200], real.test_labels[:200])
-    write_digits(data_dir, "mnist", "3.0.1", train, test)  # where and as the official set is
-    data = SOURCES["mnist"]().references["labelled_images"]  # which is what is used where there is no folder
+    write_digits(data_dir, "mnist", "3.0.1", train, test)  # The official set has this place and version.
+    data = SOURCES["mnist"]().references["labelled_images"]  # Without a folder of files, the prepared set is read.
     assert pairs(data.train_images, data.train_labels) == pairs(*train)
     assert pairs(data.test_images, data.test_labels) == pairs(*test)
 
@@ -107,10 +105,10 @@ def test_photographs_of_several_sizes_become_of_one(data_dir, resident_gib):
     train = next(source.stream.batches(0, 3)) if source.stream else source.train
     seen = {image.tobytes() for image in (*train, *source.held_out)}
     assert len(seen) == 4
-    assert images[0].tobytes() in seen  # which is of that size already
+    assert images[0].tobytes() in seen  # The first image is of that size already.
 
 
-def test_tensors_are_images_too_and_the_test_split_is_held_out(data_dir):
+def test_tensors_are_read_as_images_and_the_test_split_is_held_out(data_dir):
     x, test = data_files.photographs(12)[0], data_files.photographs(5, seed=1)[0]
     splits = {"train": [{"image": image} for image in x], "test": [{"image": image} for image in test]}
     write(data_dir, "tensors", {"image": tfds.features.Tensor(shape=(32, 32, 3), dtype=np.uint8)}, splits)
@@ -119,7 +117,7 @@ def test_tensors_are_images_too_and_the_test_split_is_held_out(data_dir):
         assert Counter(image.tobytes() for image in read) == Counter(image.tobytes() for image in expected)
 
 
-def test_celeba_takes_the_prepared_set(data_dir):
+def test_celeba_reads_the_prepared_set(data_dir):
     faces = [{"image": data_files.png(image)} for image in data_files.photographs(6, size=80)[0]]
     splits = {"train": faces[:4], "validation": faces[4:5], "test": faces[5:]}
     write(data_dir, "celeb_a", {"image": tfds.features.Image(shape=(80, 80, 3))}, splits, "2.1.0")
@@ -127,7 +125,7 @@ def test_celeba_takes_the_prepared_set(data_dir):
     assert (source.train.shape, source.held_out.shape) == ((4, 64, 64, 3), (1, 64, 64, 3))
 
 
-def test_cifar10_takes_the_prepared_set(data_dir):
+def test_cifar10_reads_the_prepared_set(data_dir):
     x, y = data_files.photographs(12)
     features = {"image": tfds.features.Image(shape=(32, 32, 3)), "label": LABEL}
     write(data_dir, "cifar10", features, {"train": rows(x, y), "test": rows(x[:5], y[:5])}, "3.0.2")
@@ -136,14 +134,14 @@ def test_cifar10_takes_the_prepared_set(data_dir):
     assert pairs(source.train, source.references["labelled_images"].train_labels) == pairs(x, y)
 
 
-def test_what_cannot_be_read_is_one_line(data_dir):
+def test_a_set_that_cannot_be_read_is_one_line(data_dir):
     folder = write_digits(data_dir, "my_digits")
     write(data_dir, "numbers", {"x": np.int64}, {"train": [{"x": 1}]})
     write(data_dir, "bare", {"image": DIGIT}, {"train": [{"image": data_files.png(data_files.digits(1)[0][0])}]})
     x, y = data_files.digits(3)
     write(data_dir, "half", {"image": DIGIT, "label": LABEL}, {"train": rows(x, y)})
     cases = {
-        ("mnist", "tfds:cifar10"): "that set is not prepared in .* run python -m veegan_jax.prepare cifar10",
+        ("mnist", "tfds:cifar10"): "that set is not prepared in .* run python -m veegan_jax.cli.prepare cifar10",
         ("mnist", "tfds:no_such_set"): "cannot open that set: Dataset no_such_set not found",
         ("mnist", "tfds:"): "cannot open that set",
         ("mnist", "tfds:my_digits:9.9.9"): "cannot open that set",
@@ -166,7 +164,7 @@ def has_tensorflow():
 
 
 @pytest.mark.skipif(has_tensorflow(), reason="TensorFlow is installed")
-def test_preparing_says_what_to_install(capsys):
+def test_preparing_without_tensorflow_says_what_to_install(capsys):
     assert prepare.main(["mnist"]) == 2
     assert "error: preparing a set needs TensorFlow, which is not installed: pip install 'veegan-jax[prepare]'" in (
         capsys.readouterr().err
@@ -174,16 +172,16 @@ def test_preparing_says_what_to_install(capsys):
 
 
 @pytest.mark.skipif(not has_tensorflow(), reason="TensorFlow is not installed (the extra 'prepare')")
-@needs_mnist
+@needs_real("mnist")
 def test_the_official_set_is_prepared_from_its_archives_without_the_internet(data_dir, tmp_path):
-    run = [sys.executable, "-m", "veegan_jax.prepare"]
+    run = [sys.executable, "-m", "veegan_jax.cli.prepare"]
     for arguments, says in (
         (["nope"], "Dataset nope not found"),
         (["mnist", "--manual_dir", "/nope"], "must be a folder"),
     ):
         done = subprocess.run([*run, *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
         assert (done.returncode, says in done.stderr.splitlines()[-1]) == (2, True), done.stderr
-    subprocess.run([*run, "mnist", "--manual_dir", str(REAL)], cwd=ROOT, check=True)
-    data, real = SOURCES["mnist"]().references["labelled_images"], idx.read_folder(REAL, idx.MNIST)
+    subprocess.run([*run, "mnist", "--manual_dir", str(REAL / "mnist")], cwd=ROOT, check=True)
+    data, real = SOURCES["mnist"]().references["labelled_images"], idx.read_folder(REAL / "mnist", idx.MNIST)
     assert pairs(data.train_images, data.train_labels) == pairs(real.train_images, real.train_labels)
     assert pairs(data.test_images, data.test_labels) == pairs(real.test_images, real.test_labels)

@@ -1,4 +1,4 @@
-"""Nothing that is read from disk can run code, but what the user has named as a program: a config that is Python."""
+"""Tests that no file that is read can run code, except a file that the user names as a program: a Python config."""
 
 import ast
 from collections.abc import Iterator
@@ -11,23 +11,23 @@ from tests.helpers import ROOT
 FILES = sorted(
     path for part in ("veegan_jax", "configs", "launch", "benchmarks") for path in (ROOT / part).rglob("*.py")
 )
-# Modules whose files are programs, or that run what a file names.
+# These modules read files that are programs, or run what a file names.
 MODULES = {"cloudpickle", "code", "dill", "importlib.util", "joblib", "marshal", "pickle", "runpy", "shelve"}
 CALLS = {"eval", "exec", "compile", "__import__"}
-# What each reader has to be told, or else its files can be programs.
+# Without this argument, the files of these readers can be programs.
 ARGUMENTS = {
     "np.load": ("allow_pickle", False),
     "numpy.load": ("allow_pickle", False),
     "torch.load": ("weights_only", True),
 }
-# Readers that have no such argument.
+# These readers run programs whatever their arguments are.
 READERS = {"yaml.load", "yaml.unsafe_load", "yaml.full_load", "torch.hub.load", "torch.jit.load", "pandas.read_pickle"}
-# `find_spec` finds, and does not run; TorchScript is a program in a language of its own, and docs/data.md says so.
+# `find_spec` finds a module and does not run it. TorchScript is a program, and docs/data.md says so.
 ALLOWED = {("prepare.py", "importlib.util"), ("inception.py", "torch.jit.load")}
 
 
 def faults(source: str) -> Iterator[str]:
-    """The names in a module by which files could run code."""
+    """Yields the names in a module by which files could run code."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import | ast.ImportFrom):
             names = [alias.name for alias in node.names]
@@ -68,10 +68,10 @@ def test_no_reader_runs_what_it_reads(path: Path):
         "Image.open(file)",
     ],
 )
-def test_what_could_is_found(source: str):
+def test_readers_that_could_run_code_are_found(source: str):
     assert list(faults(source))
 
 
-def test_what_cannot_is_not():
+def test_readers_that_cannot_run_code_are_let_pass():
     sound = ("np.load(f, allow_pickle=False)", "torch.load(f, weights_only=True)", "re.compile(x)", "yaml.safe_load(x)")
     assert list(faults("; ".join(sound))) == []

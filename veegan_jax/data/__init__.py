@@ -1,4 +1,8 @@
-"""Sources of data, one file each. An entry is a function to a `Source`; its defaults are its options."""
+"""Sources of data, one file each.
+
+An entry of the registry is a function that returns a `Source`. Its keyword arguments are the source's options in the
+config, and `config.data` chooses the entry.
+"""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""What a source of data is to the rest of the code."""
+"""The contracts of data: a source, a stream, a set of images, and images with their classes."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
@@ -6,18 +6,34 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-# A path with this prefix names a set of TensorFlow Datasets.
-TFDS = "tfds:"
+
+class Images(NamedTuple):
+    """Images that are read by position, from memory, files or a database.
+
+    Attributes:
+        shape: The shape of one image, `(H, W, C)`.
+        num: The number of images.
+        read: `read(positions) -> images`, from integers `[B]` to uint8 `[B, H, W, C]`. Several threads call it at once.
+    """
+
+    shape: tuple[int, ...]
+    num: int
+    read: Callable[[np.ndarray], np.ndarray]
+
+
+def subset(images: Images, positions: np.ndarray) -> Images:
+    """Returns the images at some positions, integers `[n]`, without reading them."""
+    return Images(images.shape, len(positions), lambda chosen: images.read(positions[chosen]))
 
 
 class LabelledImages(NamedTuple):
-    """Images and their classes, to train from and to measure with; also what classifiers are taught and tested on.
+    """Images and their classes; sources train from them, and metrics train and test classifiers on them.
 
     Attributes:
-        train_images: uint8 `[N, H, W, C]`.
-        train_labels: uint8 or int64 `[N]`.
-        test_images: uint8 `[M, H, W, C]`, never trained on.
-        test_labels: uint8 or int64 `[M]`.
+        train_images: uint8 `[N, H, W, C]`, or `[N, H, W]` where examples are stacks of images.
+        train_labels: Integers `[N]`, classes from 0 on.
+        test_images: uint8 `[M, H, W, C]` or `[M, H, W]`, never trained on.
+        test_labels: Integers `[M]`.
     """
 
     train_images: np.ndarray
@@ -26,37 +42,14 @@ class LabelledImages(NamedTuple):
     test_labels: np.ndarray
 
 
-class Images(NamedTuple):
-    """Images that are read by position, from memory, files or a database.
-
-    Attributes:
-        shape: of each, `(H, W, C)`.
-        num: how many there are.
-        read: `read(positions) -> images`, from integers `[B]` to uint8 `[B, H, W, C]`; called by several threads.
-    """
-
-    shape: tuple[int, ...]
-    num: int
-    read: Callable[[np.ndarray], np.ndarray]
-
-
-def reason(error: BaseException) -> str:
-    """What an error of a library says, as one line."""
-    return " ".join(str(error).split())[:300] or type(error).__name__
-
-
-def subset(images: Images, positions: np.ndarray) -> Images:
-    """Those at some positions, integers `[n]`."""
-    return Images(images.shape, len(positions), lambda chosen: images.read(positions[chosen]))
-
-
 class Stream(NamedTuple):
-    """Data that the host reads while the device trains.
+    """Training examples that the host reads while the device trains.
 
     Attributes:
-        batches: `batches(step, batch_size)`, an endless iterator of batches `[B, …]` as they are stored, from that step
-            on: a function of the step alone, so that a resumed run reads what an uninterrupted one would have.
-        decode: from one example as it is stored to what networks see, float32 of the source's shape.
+        batches: `batches(step, batch_size)` returns an endless iterator of batches `[B, …]`, as they are stored, from
+            that step on. A batch is a function of its step alone, so a resumed run reads what an uninterrupted one
+            would have read.
+        decode: Maps one stored example to what networks see, float32 of the source's shape.
     """
 
     batches: Callable[[int, int], Iterator[Any]]
@@ -64,19 +57,20 @@ class Stream(NamedTuple):
 
 
 class Source(NamedTuple):
-    """Data kept on the device and drawn inside the compiled step, or streamed to it.
+    """Data that are kept on the device and drawn inside the compiled step, or streamed to it.
 
     Attributes:
-        shape: of one example.
-        bounded: whether examples lie in [−1, 1].
-        train: the arrays that training draws from, as small as they are stored (uint8 images, mode means).
-        held_out: the same structure, of data never trained on; for a distribution known in closed form, `train` itself.
-        sample: `sample(arrays, key) -> x`, one float32 example of `shape` from `train` or `held_out`.
-        references: what each metric that applies here compares samples with, `{metric name: reference}`.
-        num_eval: how many samples the published protocol scores.
-        stream: training examples that do not fit in device memory; then `train` is None, and `sample` draws from
+        shape: The shape of one example.
+        bounded: Whether all values lie in [−1, 1].
+        train: The arrays that training draws from, as compact as they are stored: uint8 images, or means of modes.
+        held_out: Arrays of the same structure, of data never trained on. A distribution that is known in closed form
+            has `train` itself here.
+        sample: `sample(arrays, key) -> x` draws one float32 example of `shape` from `train` or `held_out`.
+        references: The metrics that apply, and what each compares samples with: `{metric name: reference}`.
+        num_eval: The number of samples that the published protocol scores.
+        stream: Training examples that do not fit in device memory; `train` is None then, and `sample` draws from
             `held_out` only. None where `train` is on the device.
-        note: what a reader of any score on these data has to know (that they are a part of a set), or empty.
+        note: What a reader of any score on these data has to know, for example that they are a part of a set; or empty.
     """
 
     shape: tuple[int, ...]

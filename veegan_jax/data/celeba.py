@@ -3,25 +3,29 @@
 import numpy as np
 
 from veegan_jax.data.base import Source, subset
-from veegan_jax.data.image_sources import image_source
+from veegan_jax.data.image_sources import unlabelled_source
 from veegan_jax.data.readers.files import ImageSpec, open_images
 from veegan_jax.data.readers.locate import locate
 
-# The official partition of the 202,599 images, in the order of their names: the first so many to train from, and the
-# test images from so many on (those between are for validation).
+# The official partition of the 202,599 images, in the order of their names, as fractions: training images come before
+# the first, test images from the second on, and the images between them are for validation.
 TRAIN_UNTIL, TEST_FROM = 162_770 / 202_599, 182_637 / 202_599
 
 
 def celeba(*, path: str = "", crop: int = 108, resident_gib: float = 4.0) -> Source:
-    """Faces: the official 162,770 to train from, and 10,000 of the test images held out.
+    """Faces, 64×64×3: the official 162,770 to train from, and 10,000 of the test images held out.
 
     Args:
-        path: a folder of the aligned images (218×178 pixels), or a `.npy` or `.npz` file of images in their order: of a
-            part of the set, as large shares are held out as of the whole. Or 'tfds:celeb_a'. Empty for the folder
-            VEEGAN_DATA_DIR/celeba, and where that is not there 'tfds:celeb_a'.
-        crop: the side of the central square that is kept of an aligned image, in pixels; 108 is DCGAN's (Radford et
-            al., ICLR 2016). Smaller images are kept whole.
-        resident_gib: as in `images`; the whole set takes 1.9 GiB.
+        path: The folder of the aligned images (178×218 pixels), or a `.npy` or `.npz` file of images in the official
+            order, or 'tfds:celeb_a'. A part of the set is divided by the same fractions as the whole. An empty path
+            means the folder VEEGAN_DATA_DIR/celeba, or 'tfds:celeb_a' where there is no such folder.
+        crop: The side in pixels of the central square that is kept of each image; 108 is DCGAN's (Radford et al., ICLR
+            2016). An image that is smaller is not cropped.
+        resident_gib: The largest size in GiB at which training images are kept on the device; larger data are
+            streamed. The whole set takes 1.9 GiB.
+
+    Raises:
+        ValueError: if an option is out of range, the images cannot be read, or are too few to hold any out.
     """
     if crop < 1:
         raise ValueError(f"crop is {crop}; it must be a number of pixels, as 108")
@@ -33,4 +37,4 @@ def celeba(*, path: str = "", crop: int = 108, resident_gib: float = 4.0) -> Sou
         if not len(first) or not len(last):
             raise ValueError(f"path is {found}; it has {n} images, too few to hold any out")
         train, test = subset(train, first), subset(train, last)
-    return image_source(train, test, resident_gib)
+    return unlabelled_source(train, test, resident_gib)

@@ -1,48 +1,43 @@
-"""What the sources of images share: how images are stored, drawn on the device and shown to networks."""
+"""The three kinds of image sources: with classes, without classes, and stacks of digits.
+
+All keep images as uint8, and map them to float32 in [−1, 1] on the device.
+"""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from veegan_jax.data.base import Images, LabelledImages, Source, Stream, subset
+from veegan_jax.data.stream import batches
 
-# Of held-out images, at most so many are kept: as many as the largest protocols score.
+# No more held-out images than this are kept: it is what the largest protocols score.
 MOST_HELD_OUT = 10_000
-
-
-# Images that one thread reads at once.
+# The number of images that one thread reads at once.
 READ_AT_ONCE = 256
+# The number of stacks that the published protocol scores (VEEGAN, section 4.2).
+STACKS_SCORED = 26_000
 
 
-def read_all(images: Images) -> np.ndarray:
-    """All of them in memory, uint8 `[N, H, W, C]`, read by as many threads as there are cores."""
-    out = np.empty((images.num, *images.shape), np.uint8)
+class FixedStacks(NamedTuple):
+    """A fixed set of stacks, to draw examples from.
 
-    def fill(start: int) -> None:
-        rows = np.arange(start, min(start + READ_AT_ONCE, images.num))
-        out[rows] = images.read(rows)
+    Attributes:
+        images: uint8 `[N, H, W]`.
+        stacks: int32 `[T, channels]`, the positions in `images` of the channels of each example.
+    """
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        list(pool.map(fill, range(0, images.num, READ_AT_ONCE)))
-    return out
-
-
-def decode(images: jax.Array) -> jax.Array:
-    """From uint8 `[…]`, as images are stored, to float32 `[…]` in [−1, 1]."""
-    return images.astype(jnp.float32) / 127.5 - 1.0
-
-
-def sample(images: jax.Array, key: jax.Array) -> jax.Array:
-    """One random image of uint8 `[N, H, W, C]`, float32 `[H, W, C]` in [−1, 1]."""
-    return decode(images[jax.random.randint(key, (), 0, images.shape[0])])
+    images: Any
+    stacks: Any
 
 
 def labelled_source(data: LabelledImages, *, note: str = "") -> Source:
-    """Images of known classes, kept on the device."""
+    """Returns the source of images `[N, H, W, C]` of known classes, kept on the device."""
     return Source(
         shape=data.train_images.shape[1:],
         bounded=True,
@@ -55,22 +50,23 @@ def labelled_source(data: LabelledImages, *, note: str = "") -> Source:
     )
 
 
-def image_source(train: Images, held_out: Images, resident_gib: float) -> Source:
-    """Images without classes.
+def unlabelled_source(train: Images, held_out: Images, resident_gib: float) -> Source:
+    """Returns the source of images without classes, which are kept on the device or streamed to it.
 
     Args:
-        train: to train from.
-        held_out: never trained on; of more than 10,000, that many evenly spaced ones are kept.
-        resident_gib: `train` is kept on the device if it takes at most so many GiB as uint8, and streamed if more.
+        train: The images to train from.
+        held_out: Images that are never trained on. Of more than 10,000, that many evenly spaced ones are kept.
+        resident_gib: The largest size in GiB, as uint8, at which `train` is kept on the device.
+
+    Raises:
+        ValueError: if `resident_gib` is negative, or an image that is read now is damaged.
     """
     if resident_gib < 0:
         raise ValueError(f"resident_gib is {resident_gib}; it must be 0 (to stream all data) or more")
     resident = train.num * np.prod(train.shape) <= resident_gib * 2**30
     held_out = subset(held_out, np.linspace(0, held_out.num - 1, min(held_out.num, MOST_HELD_OUT)).astype(np.int64))
 
-    def stream(step: int, batch_size: int) -> Iterator[np.ndarray]:
-        from veegan_jax.data.stream import batches
-
+    def batches_of_host(step: int, batch_size: int) -> Iterator[np.ndarray]:
         return batches(train, batch_size, step=step, shard=jax.process_index(), shards=jax.process_count())
 
     return Source(
@@ -81,5 +77,79 @@ def image_source(train: Images, held_out: Images, resident_gib: float) -> Source
         sample=sample,
         references={"manifold": None, "inception": None},
         num_eval=held_out.num,
-        stream=None if resident else Stream(stream, decode),
+        stream=None if resident else Stream(batches_of_host, decode),
     )
+
+
+def stacked_source(
+    digits: LabelledImages,
+    channels: int,
+    *,
+    references: Mapping[str, Any],
+    white: int = 255,
+    fixed: int = 0,
+) -> Source:
+    """Returns the source of stacks: random digits as the channels of one image, 10^channels equally likely modes.
+
+    Args:
+        digits: Images `[N, H, W]` of ten classes.
+        channels: The number of digits in one stack.
+        references: The metrics that apply and their references, as a `Source` has them.
+        white: The brightest value of a pixel.
+        fixed: The number of stacks that are drawn once and for all; 0 to draw new ones at every step.
+    """
+    train, held_out = digits.train_images, digits.test_images
+    draw_anew = partial(sample_stack, channels=channels, white=white)
+    draw_fixed = partial(sample_fixed_stack, white=white)
+    return Source(
+        shape=(*train.shape[1:], channels),
+        bounded=True,
+        train=draw_stacks(train, fixed, channels, seed=0) if fixed else train,
+        held_out=draw_stacks(held_out, fixed, channels, seed=1) if fixed else held_out,
+        sample=draw_fixed if fixed else draw_anew,
+        references=references,
+        num_eval=STACKS_SCORED,
+    )
+
+
+def decode(images: jax.Array, white: int = 255) -> jax.Array:
+    """Maps stored pixels, uint8 `[…]` from 0 to `white`, to float32 `[…]` in [−1, 1]."""
+    return images.astype(jnp.float32) / (white / 2) - 1.0
+
+
+def sample(images: jax.Array, key: jax.Array) -> jax.Array:
+    """Returns a random one of images uint8 `[N, H, W, C]`, as float32 `[H, W, C]` in [−1, 1]."""
+    return decode(images[jax.random.randint(key, (), 0, images.shape[0])])
+
+
+def sample_stack(digits: jax.Array, key: jax.Array, channels: int, white: int) -> jax.Array:
+    """Returns independently drawn digits of uint8 `[N, H, W]`, as one float32 image `[H, W, channels]` in [−1, 1]."""
+    return _stack(digits, jax.random.randint(key, (channels,), 0, digits.shape[0]), white)
+
+
+def sample_fixed_stack(arrays: FixedStacks, key: jax.Array, white: int) -> jax.Array:
+    """Returns a random one of the fixed stacks, float32 `[H, W, channels]` in [−1, 1]."""
+    return _stack(arrays.images, arrays.stacks[jax.random.randint(key, (), 0, arrays.stacks.shape[0])], white)
+
+
+def _stack(digits: jax.Array, positions: jax.Array, white: int) -> jax.Array:
+    return decode(jnp.moveaxis(digits[positions], 0, -1), white)
+
+
+def draw_stacks(digits: np.ndarray, count: int, channels: int, seed: int) -> FixedStacks:
+    """Draws `count` stacks of images uint8 `[N, H, W]`; equal seeds give equal stacks."""
+    stacks = np.random.default_rng(seed).integers(0, len(digits), (count, channels), dtype=np.int32)
+    return FixedStacks(digits, stacks)
+
+
+def read_all(images: Images) -> np.ndarray:
+    """Reads all images into memory, uint8 `[N, H, W, C]`, with as many threads as there are cores."""
+    out = np.empty((images.num, *images.shape), np.uint8)
+
+    def fill(start: int) -> None:
+        rows = np.arange(start, min(start + READ_AT_ONCE, images.num))
+        out[rows] = images.read(rows)
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        list(pool.map(fill, range(0, images.num, READ_AT_ONCE)))
+    return out

@@ -10,13 +10,13 @@ from veegan_jax.data.base import Source
 
 
 class Mixture(NamedTuple):
-    """A mixture of M Gaussians in D dimensions, and the distance at which the paper calls a sample high quality.
+    """A mixture of M equally likely Gaussians in D dimensions, and the paper's radius of high quality.
 
     Attributes:
         means: float32 `[M, D]`.
-        std: of every mode, in each of its noisy dimensions.
-        noisy_dims: the first so many dimensions carry noise; the others are exactly the mean.
-        radius: the paper's rule, in units of `std`: a sample is of high quality within so far, in L2, of a mean.
+        std: The standard deviation of each Gaussian in each noisy dimension.
+        noisy_dims: The number of dimensions with noise, which come first; in the others a sample equals its mean.
+        radius: The largest L2 distance from a mean, in units of `std`, at which the paper calls a sample high quality.
     """
 
     means: np.ndarray
@@ -26,20 +26,14 @@ class Mixture(NamedTuple):
 
 
 def sample(mixture: Mixture, means: jax.Array, key: jax.Array) -> jax.Array:
-    """One draw `[D]` from the mixture."""
+    """Draws one example, float32 `[D]`, around one of `means` `[M, D]`."""
     mode_key, noise_key = jax.random.split(key)
     mean = means[jax.random.randint(mode_key, (), 0, means.shape[0])]
     noise = mixture.std * jax.random.normal(noise_key, (mixture.noisy_dims,))
     return mean + jnp.pad(noise, (0, mean.shape[0] - mixture.noisy_dims))
 
 
-def _source(
-    means: np.ndarray,
-    std: float,
-    noisy_dims: int,
-    radius: float,
-    metric: str,
-) -> Source:
+def _source(means: np.ndarray, std: float, noisy_dims: int, radius: float, metric: str) -> Source:
     if std <= 0:
         raise ValueError(f"std is {std}; it is a standard deviation, so more than 0")
     mixture = Mixture(means.astype(np.float32), std, noisy_dims, radius)
@@ -55,7 +49,16 @@ def _source(
 
 
 def ring(*, modes: int = 8, radius: float = 1.0, std: float = 0.01) -> Source:
-    """Gaussians at `modes` distinct angles on a circle; 2-D."""
+    """Gaussians in the plane, with means at equal angles on a circle.
+
+    Args:
+        modes: The number of Gaussians, at least 1.
+        radius: The radius of the circle.
+        std: The standard deviation of each Gaussian in both coordinates, more than 0.
+
+    Raises:
+        ValueError: if an option is out of range.
+    """
     if modes < 1:
         raise ValueError(f"modes is {modes}; a ring has at least 1")
     angles = 2 * np.pi * np.arange(modes) / modes
@@ -64,7 +67,16 @@ def ring(*, modes: int = 8, radius: float = 1.0, std: float = 0.01) -> Source:
 
 
 def grid(*, side: int = 5, spacing: float = 2.0, std: float = 0.05) -> Source:
-    """Gaussians on a square grid of `side` × `side` means, centred; 2-D."""
+    """Gaussians in the plane, with means on a square grid around the origin.
+
+    Args:
+        side: The number of means along each side of the grid, at least 1; the grid has `side` × `side`.
+        spacing: The distance between neighbouring means.
+        std: The standard deviation of each Gaussian in both coordinates, more than 0.
+
+    Raises:
+        ValueError: if an option is out of range.
+    """
     if side < 1:
         raise ValueError(f"side is {side}; a grid has at least 1")
     ticks = spacing * (np.arange(side) - (side - 1) / 2)
@@ -75,7 +87,7 @@ def grid(*, side: int = 5, spacing: float = 2.0, std: float = 0.05) -> Source:
 def synthetic1200() -> Source:
     """Ten 700-dimensional unit Gaussians embedded in 1200 dimensions.
 
-    The means are those of PacGAN's code (Lin et al., NeurIPS 2018): m·1 for ten values of m.
+    The means are the vectors m·1 for the ten values of m in PacGAN's code (Lin et al., NeurIPS 2018).
     """
     centres = np.array([-1.0, -0.5, 0.0, 0.5, -2.0, -2.5, 10.0, 0.25, -13.0, -5.5])
     means = centres[:, None] * np.ones(1200)

@@ -1,1 +1,1 @@
-"""Readers of files: IDX, images, arrays, sets of TensorFlow Datasets."""
+"""Readers of data on disk: IDX files, image files, arrays, and sets of TensorFlow Datasets."""

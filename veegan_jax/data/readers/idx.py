@@ -1,4 +1,4 @@
-"""Reads MNIST's original files (LeCun, Cortes, Burges: "The MNIST database"), and others in their IDX format."""
+"""Reads MNIST's original files (LeCun, Cortes, Burges: "The MNIST database"), and other files in IDX format."""
 
 import gzip
 import hashlib
@@ -10,7 +10,7 @@ import numpy as np
 
 from veegan_jax.data.base import LabelledImages
 
-# Bytes and MD5 of MNIST's own, as they were published.
+# The size in bytes and the MD5 of each of MNIST's files, as they were published.
 MNIST = {
     "train-images-idx3-ubyte.gz": (9_912_422, "f68b3c2dcbeaaa9fbdd348bbdeb94873"),
     "train-labels-idx1-ubyte.gz": (28_881, "d53e105ee54ea40749a09fcbcd1e9432"),
@@ -21,14 +21,17 @@ FILES = tuple(MNIST)
 
 
 def read_folder(folder: Path, checksums: dict[str, tuple[int, str]] | None = None) -> LabelledImages:
-    """Reads `FILES` of a folder; images get a channel, `[N, H, W, 1]`.
+    """Reads the four `FILES` of a folder.
 
     Args:
-        folder: that holds the four files.
-        checksums: `{file: (bytes, MD5)}` that the files must have.
+        folder: The folder that holds the files.
+        checksums: `{file: (bytes, MD5)}`, which the files must have.
+
+    Returns:
+        Images uint8 `[N, H, W, 1]` and labels uint8 `[N]`.
 
     Raises:
-        ValueError: naming the file that is missing, truncated, corrupt or not what it should be.
+        ValueError: naming the file that is missing, truncated, corrupt or of another kind.
     """
     train_images, train_labels, test_images, test_labels = (
         read(folder / name, 3 if "images" in name else 1, (checksums or {}).get(name)) for name in FILES
@@ -43,14 +46,19 @@ def read_folder(folder: Path, checksums: dict[str, tuple[int, str]] | None = Non
 
 
 def read(file: Path, ndim: int, checksum: tuple[int, str] | None = None) -> np.ndarray:
-    """Reads a gzipped IDX file of bytes: uint8 of `ndim` dimensions.
+    """Reads a gzipped IDX file of bytes into a uint8 array of `ndim` dimensions.
+
+    Args:
+        file: The file to read.
+        ndim: The number of dimensions that the file must have.
+        checksum: The size in bytes and the MD5 that the file must have.
 
     Raises:
         ValueError: naming the file, what is wrong with it, and what would be right.
     """
     try:
         packed = file.read_bytes()
-    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
+    except (OSError, ValueError) as error:  # A name that no file can have raises ValueError.
         why = getattr(error, "strerror", None) or error
         raise ValueError(f"path is {file.parent}; {file.name} cannot be read there: {why}") from error
     if checksum:
@@ -59,7 +67,8 @@ def read(file: Path, ndim: int, checksum: tuple[int, str] | None = None) -> np.n
         content = gzip.decompress(packed)
     except (OSError, EOFError, zlib.error) as error:
         raise ValueError(f"path is {file.parent}; its {file.name} is truncated or corrupt: {error}") from error
-    # The format: 0, 0, type (8: uint8), dimensions; the size of each, big-endian in 32 bits; the bytes.
+    # The format has four bytes 0, 0, type (8 for uint8) and number of dimensions, then each dimension's size as a
+    # big-endian integer of 32 bits, then the bytes themselves.
     if content[:4] != bytes([0, 0, 8, ndim]):
         raise ValueError(
             f"path is {file.parent}; its {file.name} begins with 0x{content[:4].hex()}; an IDX file of bytes in {ndim} "

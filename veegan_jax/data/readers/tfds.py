@@ -1,7 +1,7 @@
-"""Reads sets of TensorFlow Datasets that are prepared already, which needs no TensorFlow.
+"""Reads sets of TensorFlow Datasets (TFDS) that are prepared already, which needs no TensorFlow.
 
-They lie in `~/tensorflow_datasets`, or in the folder that the variable TFDS_DATA_DIR names; `python -m
-veegan_jax.prepare` puts official ones there.
+A path 'tfds:NAME' names a set. Sets lie in `~/tensorflow_datasets`, or in the folder that the variable TFDS_DATA_DIR
+names; the command `PREPARE` puts official ones there.
 """
 
 import contextlib
@@ -9,95 +9,100 @@ import json
 import logging
 import os
 import re
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from veegan_jax.data.base import TFDS, LabelledImages, reason
+from veegan_jax.data.base import LabelledImages
+from veegan_jax.errors import one_line
 
-# Examples that are read at once: three times faster than one by one.
+PREFIX = "tfds:"
+# The command that prepares an official set.
+PREPARE = "python -m veegan_jax.cli.prepare"
+# The number of examples that are read at once, which is three times faster than one by one.
 CHUNK = 4096
-# Names of sets, as 'mnist', 'mnist:3.0.1', 'voc/2007'. Others are looked for elsewhere, in the libraries of others.
+# Names are like 'mnist', 'mnist:3.0.1' or 'voc/2007'. TFDS looks for names of other forms in other people's packages.
 NAME = re.compile(r"\w+(/[\w.+-]+)*(:[\d.*]+)?")
 
 
-def is_prepared(name: str) -> bool:
-    """Whether a set of this name, as 'mnist' or 'mnist:3.0.1', is on disk."""
+def is_prepared(path: str) -> bool:
+    """Returns whether a set, as 'tfds:mnist' or 'tfds:mnist:3.0.1', is on disk."""
     with contextlib.suppress(ValueError):
-        return bool(_builder(name).is_prepared())
+        return bool(_builder(path).is_prepared())
     return False
 
 
-def splits(name: str) -> Collection[str]:
-    """The names of a set's splits.
+def has_split(path: str, split: str) -> bool:
+    """Returns whether a set has a split of this name.
 
     Raises:
         ValueError: if the set is unknown or not prepared.
     """
-    return _prepared(name).info.splits.keys()
+    return split in _prepared(path).info.splits
 
 
-def read_labelled(name: str) -> LabelledImages:
-    """Reads the splits 'train' and 'test' of a set of images of one size with labels.
+def read_labelled(path: str) -> LabelledImages:
+    """Reads the splits 'train' and 'test' of a set of images of one size with classes, whole.
 
     Raises:
-        ValueError: if the set is unknown, not prepared, or has no such splits or features.
+        ValueError: if the set is unknown, not prepared or damaged, or has no such splits or features.
     """
-    if "label" not in _prepared(name).info.features:
-        raise ValueError(f"path is {TFDS}{name}; that set has no feature 'label'")
-    train, test = (_read_labelled(name, split) for split in ("train", "test"))
+    if "label" not in _prepared(path).info.features:
+        raise ValueError(f"path is {path}; that set has no feature 'label'")
+    train, test = (_read_split(path, split) for split in ("train", "test"))
     return LabelledImages(*train, *test)
 
 
-def _read_labelled(name: str, split: str) -> tuple[np.ndarray, np.ndarray]:
-    source, key = _open(name, split)
+def _read_split(path: str, split: str) -> tuple[np.ndarray, np.ndarray]:
+    examples, key = _open(path, split)
     images, labels = [], []
-    with _reading(name, split):
-        for start in range(0, len(source), CHUNK):
-            chunk = source.__getitems__(range(start, min(start + CHUNK, len(source))))
+    with _naming_the_split(path, split):
+        for start in range(0, len(examples), CHUNK):
+            chunk = examples.__getitems__(range(start, min(start + CHUNK, len(examples))))
             images.append(np.stack([example[key] for example in chunk]))
             labels.append(np.array([example["label"] for example in chunk], np.int64))
         return np.concatenate(images), np.concatenate(labels)
 
 
-def open_images(name: str, split: str) -> tuple[int, Callable[[np.ndarray], list[np.ndarray]]]:
-    """How many images a split has, and what reads those at given positions, uint8 `[h, w, c]` each of its size.
+def open_images(path: str, split: str) -> tuple[int, Callable[[np.ndarray], list[np.ndarray]]]:
+    """Opens the images of a split, which may have different sizes.
+
+    Returns:
+        The number of images, and a function from positions `[B]` to B images, uint8 `[h, w, c]`.
 
     Raises:
-        ValueError: if the set is unknown, not prepared, or has no such split or no images.
+        ValueError: if the set is unknown, not prepared or damaged, or has no such split or no images.
     """
-    source, key = _open(name, split)
+    examples, key = _open(path, split)
 
     def read(chosen: np.ndarray) -> list[np.ndarray]:
-        with _reading(name, split):
-            return [example[key] for example in source.__getitems__(chosen.tolist())]
+        with _naming_the_split(path, split):
+            return [example[key] for example in examples.__getitems__(chosen.tolist())]
 
-    return len(source), read
+    return len(examples), read
 
 
-def _open(name: str, split: str) -> tuple[Any, str]:
-    """The examples of a split, a sequence of dicts that is read by position; and the key of their image."""
-    builder = _prepared(name)
+def _open(path: str, split: str) -> tuple[Any, str]:
+    """Returns the examples of a split, a sequence of dicts that is read by position, and the key of their image."""
+    builder = _prepared(path)
     info = builder.info
     if split not in info.splits or not info.splits[split].num_examples:
-        raise ValueError(
-            f"path is {TFDS}{name}; it has no examples in a split {split!r}; it has {', '.join(info.splits)}"
-        )
+        raise ValueError(f"path is {path}; it has no examples in a split {split!r}; it has {', '.join(info.splits)}")
     keys = [key for key, feature in info.features.items() if _is_image(feature)]
     if not keys:
-        raise ValueError(f"path is {TFDS}{name}; it has no images among its features: {', '.join(info.features)}")
+        raise ValueError(f"path is {path}; it has no images among its features: {', '.join(info.features)}")
     try:
-        with _reading(name, split), _quiet():
-            source = builder.as_data_source(split)
-            source[0]  # the first to be decoded is what the library remarks on
+        with _naming_the_split(path, split), _no_log_lines():
+            examples = builder.as_data_source(split)
+            examples[0]  # TFDS logs its remarks when it decodes the first example.
     except NotImplementedError as error:
         raise ValueError(
-            f"path is {TFDS}{name}; it is prepared as {info.file_format.value}, which only TensorFlow reads; prepare "
-            f"it as array_record: python -m veegan_jax.prepare {name} --data_dir ANOTHER_FOLDER"
+            f"path is {path}; it is prepared as {info.file_format.value}, which only TensorFlow reads; prepare "
+            f"it as array_record: {PREPARE} {path.removeprefix(PREFIX)} --data_dir ANOTHER_FOLDER"
         ) from error
-    return source, "image" if "image" in keys else keys[0]
+    return examples, "image" if "image" in keys else keys[0]
 
 
 def _is_image(feature: Any) -> bool:
@@ -105,33 +110,37 @@ def _is_image(feature: Any) -> bool:
     return dtype == np.uint8 and isinstance(shape, tuple) and len(shape) == 3 and shape[2] in (1, 3)
 
 
-def _prepared(name: str) -> Any:
-    builder = _builder(name)
+def _prepared(path: str) -> Any:
+    builder = _builder(path)
     if not builder.is_prepared():
         raise ValueError(
-            f"path is {TFDS}{name}; that set is not prepared in {builder.data_dir}: run python -m veegan_jax.prepare "
-            f"{name}, or set TFDS_DATA_DIR to where it is"
+            f"path is {path}; that set is not prepared in {builder.data_dir}: run {PREPARE} "
+            f"{path.removeprefix(PREFIX)}, or set TFDS_DATA_DIR to where it is"
         )
     return builder
 
 
-def _builder(name: str) -> Any:
-    import tensorflow_datasets  # here, since it takes half a second that other data need not wait
+def _builder(path: str) -> Any:
+    import tensorflow_datasets  # The import takes half a second, which other data need not wait for.
 
+    name = path.removeprefix(PREFIX)
     root = Path(os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
     try:
         if not NAME.fullmatch(name):
             raise ValueError("a name is like mnist, or mnist:3.0.1")
-        _check_classes(root / re.split("[/:]", name)[0])
-        with _quiet():
+        _refuse_foreign_classes(root / re.split("[/:]", name)[0])
+        with _no_log_lines():
             return tensorflow_datasets.builder(name, data_dir=root, try_gcs=False)
-    except Exception as error:  # of many kinds, where its files are damaged
-        first = reason(error).partition(" Available")[0]
-        raise ValueError(f"path is {TFDS}{name}; TensorFlow Datasets cannot open that set: {first}") from error
+    except Exception as error:  # Damaged files raise errors of many kinds.
+        why = one_line(error).partition(" Available")[0]
+        raise ValueError(f"path is {path}; TensorFlow Datasets cannot open that set: {why}") from error
 
 
-def _check_classes(folder: Path) -> None:
-    """That a set's features are the library's own: it imports whatever module its files name, which is to run it."""
+def _refuse_foreign_classes(folder: Path) -> None:
+    """Raises ValueError if the files of a set name a feature class of another library.
+
+    TFDS imports whatever module the files name, and importing a module runs it.
+    """
     for file in folder.rglob("features.json"):
         named: list[str] = []
 
@@ -145,19 +154,19 @@ def _check_classes(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def _reading(name: str, split: str) -> Iterator[None]:
-    """Says of which set an error is: the library's are of many kinds."""
+def _naming_the_split(path: str, split: str) -> Iterator[None]:
+    """Turns errors of the library, which are of many kinds, into a ValueError that names the set and the split."""
     try:
         yield
     except NotImplementedError:
         raise
     except Exception as error:
-        raise ValueError(f"path is {TFDS}{name}; its split {split!r} is damaged: {reason(error)}") from error
+        raise ValueError(f"path is {path}; its split {split!r} is damaged: {one_line(error)}") from error
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the library's log lines about OpenCV and about folders that it looked into."""
+def _no_log_lines() -> Iterator[None]:
+    """Keeps back the library's log lines, about OpenCV and about the folders in which it looks for sets."""
     logger = logging.getLogger("absl")
     level = logger.level
     logger.setLevel(logging.ERROR)
