@@ -235,6 +235,15 @@ def test_the_table_of_the_demo_is_that_of_the_results():
     assert [row for row in own if row not in rows(ROOT / "docs" / "results" / "README.md")] == []
 
 
+def test_the_headings_of_score_tables_are_those_of_the_columns():
+    from veegan_jax.metrics import COLUMNS
+
+    titles = {column.title for column in COLUMNS.values()}
+    for doc in (README, ROOT / "docs" / "results" / "README.md"):
+        for head in re.findall(r"^\|[^|]*\| *modes.*\|$", text(doc), flags=re.MULTILINE):
+            assert {cell.strip() for cell in head.strip("|").split("|")[1:]} <= titles
+
+
 def test_every_picture_and_table_of_the_results_has_a_command():
     for section in text(ROOT / "docs" / "results" / "README.md").split("\n## ")[1:]:
         assert "    python -m " in section, section.splitlines()[0]
