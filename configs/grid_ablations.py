@@ -1,4 +1,4 @@
-"""What each part of the grid's recipes is worth (docs/recipes.md), one seed and 4,000 steps a row.
+"""What each part of the grid's recipes is worth (docs/compare.md), one seed and 4,000 steps a row.
 
 python -m veegan_jax.main --config configs/grid_ablations.py
 """
