@@ -22,7 +22,7 @@ STEPS = 200
 
 
 def ours(steps_per_call: int) -> Callable[[], None]:
-    """Runs `STEPS` steps of the config, so many a call."""
+    """Runs `STEPS` steps of the config, `steps_per_call` in each call."""
     config = grid_paper.get_config()
     experiment, devices = build(config), select_devices(config)
     call = fused_step(experiment, devices, steps_per_call)
@@ -39,7 +39,7 @@ def ours(steps_per_call: int) -> Callable[[], None]:
 
 
 def pytorch() -> Callable[[], None] | None:
-    """The same in eager PyTorch, all three gradients at one point; None where it is not installed."""
+    """Runs the same step in eager PyTorch, all three gradients at one point; None where it is not installed."""
     try:
         import torch
     except ImportError:

@@ -28,7 +28,7 @@ Run = Callable[[], None]
 
 
 def ours(steps: int) -> Run:
-    """Runs so many steps, fused into one call."""
+    """Runs `steps` steps, fused into one call."""
     nets = dcgan(shape=SHAPE, bounded=True, dtype="float32")
     gen, rec, disc = nets.gen, nets.rec(LATENTS), nets.disc
     keys = dict(zip(("gen", "rec", "disc", "data"), jax.random.split(jax.random.key(0), 4), strict=True))

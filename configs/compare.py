@@ -4,7 +4,7 @@
 
 DATA is ring, grid, synthetic1200, stacked_digits, stacked_mnist or cifar10. One table: the methods and real data,
 beside published figures. Between rows only the recipe differs, the best that we found for each method: docs/compare.md.
-The same command goes on where it was stopped; finished methods are not trained again.
+The same command resumes where it was stopped; finished methods are not trained again.
 """
 
 from collections.abc import Callable

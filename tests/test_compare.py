@@ -1,4 +1,4 @@
-"""A comparison: one table of several runs, that goes on where it stopped, and whose rows may diverge."""
+"""A comparison: one table of several runs, which resumes where it stopped, and whose rows may diverge."""
 
 import json
 

@@ -41,7 +41,7 @@ def command(*arguments, config="ring"):
 
 
 def environment(*, cache=True):
-    """Of a process as a user's, but that it may use what others compiled."""
+    """Returns the environment of a user's process, which may use programs that others compiled."""
     ours = {"XLA_FLAGS"} if cache else {"XLA_FLAGS", "JAX_COMPILATION_CACHE_DIR"}
     inherited = {name: value for name, value in os.environ.items() if name not in ours}
     return {**inherited, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}

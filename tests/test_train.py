@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import json
 import re
+import sys
 
 import chex
 import jax
@@ -257,7 +258,7 @@ def test_a_failing_score_is_named_and_costs_no_training(tmp_path, monkeypatch, c
     def failing(x, real):
         raise ValueError("Expected n_neighbors <= n_samples_fit")
 
-    monkeypatch.setattr("veegan_jax.metrics.manifold.precision_recall", failing)
+    monkeypatch.setattr(sys.modules["veegan_jax.metrics.manifold"], "precision_recall", failing)
     outcome = train(tiny(), tmp_path)
     assert outcome.step == 8
     assert "Expected n_neighbors" in caplog.text

@@ -42,7 +42,7 @@ def holder(tmp_path):
     process.communicate()
 
 
-def test_second_process_is_refused_and_told_of_the_first(tmp_path, holder, monkeypatch):
+def test_second_process_is_refused_and_the_first_is_named(tmp_path, holder, monkeypatch):
     monkeypatch.setattr(module, "fused_step", None)  # nothing is compiled
     with pytest.raises(UserError) as refused:
         train(tiny(), tmp_path)

@@ -32,13 +32,13 @@ class Recipe(NamedTuple):
     """The way a classifier is trained. A trained one is kept under a name that depends on every field.
 
     Attributes:
-        channels: of each convolution; the first is 4×4, the others 3×3, all of stride 2.
+        channels: the channels of each convolution; the first is 4×4, the others 3×3, all of stride 2.
         features: the width of the layer below the logits.
         dropout: the share of features that training drops.
         shift: training moves images by at most this number of pixels either way.
         epochs: how often training sees each image.
-        learning_rate: of Adam, at the peak, a quarter of the way; it rises from 0 and falls to 0 linearly.
-        seed: of the initial weights and of all that training draws.
+        learning_rate: the peak of Adam's rate, a quarter of the way; the rate rises from 0 and falls to 0 linearly.
+        seed: the seed of the initial weights and of all that training draws.
     """
 
     channels: tuple[int, ...] = (32, 64, 64)

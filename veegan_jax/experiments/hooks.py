@@ -32,8 +32,8 @@ class OpenRun(NamedTuple):
     Attributes:
         evaluation: measures the run's models.
         workdir: the folder.
-        checkpoints: those of the folder.
-        writer: of rows, events and the progress line.
+        checkpoints: the checkpoints in the folder.
+        writer: the rows, events and progress line of the run.
         restored: the checkpoint from which the run resumes; None for a run that begins.
     """
 

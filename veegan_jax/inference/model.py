@@ -188,7 +188,7 @@ def load(workdir: str | Path, step: int | Literal["latest", "best"] = "latest") 
     """Reads a trained model.
 
     Args:
-        workdir: of the run, such as `runs/ring`.
+        workdir: the folder of a run, such as `runs/ring`.
         step: 'latest', 'best' by the config's metric, or the step of a checkpoint that was kept.
 
     Raises:

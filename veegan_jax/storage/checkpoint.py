@@ -88,10 +88,10 @@ class Checkpoints:
         """Starts to write a checkpoint; the state may be donated as soon as this returns.
 
         Args:
-            step: of the state.
+            step: the number of steps that the state has taken.
             state: to save.
             config: the run's fields.
-            losses: of the step's row in the logs, which a resumed run writes if a kill came before the row.
+            losses: the losses in the row of that step, which a resumed run writes if a kill came before the row.
 
         Raises:
             UserError: if this checkpoint, or the one before it, could not be written.
@@ -280,8 +280,8 @@ def read_checkpoint(experiment: Experiment, workdir: Path, template: Any, step: 
     """Reads a checkpoint of a run, and changes nothing.
 
     Args:
-        experiment: of the run.
-        workdir: of the run.
+        experiment: the parts of the run.
+        workdir: the folder of the run.
         template: see `Checkpoints.restore`.
         step: 'latest', 'best' by the config's metric (the latest of a run that was never measured), or a number.
 

@@ -18,9 +18,9 @@ class Batches:
     """The data of a source, a call's at a time.
 
     Args:
-        source: of the data.
+        source: the source of the data.
         batch_size: B, the global batch.
-        devices: of all processes.
+        devices: the devices of all processes.
         step: the number of steps taken already; a stream begins with the batch of the next one.
     """
 

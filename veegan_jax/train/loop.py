@@ -103,7 +103,7 @@ def call_hooks(hooks: Sequence[Hook], step: int, last: int, state: TrainState | 
     """Calls the hooks that are due, in their order, on the process that writes; the other processes wait.
 
     Args:
-        hooks: of the run.
+        hooks: all hooks of the run.
         step: the step that has been reached.
         last: the last step of the run.
         state: after that step; None to call only the hooks that do not need it.

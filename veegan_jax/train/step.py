@@ -94,7 +94,7 @@ def make_step(
         read_batch: `batches_in_memory` or `batches_of_stream`; a stream's batch serves all turns of its step.
         optimizers: one for each player.
         batch_size: B, the global batch.
-        ema_half_life: of the moving average of the generator player's nets, in examples; 0 for none.
+        ema_half_life: the half-life of the moving average of the generator player's nets, in examples; 0 for none.
         turns: the players of each turn.
         axis: the name of the device axis over which the batch is split; None for one device.
         shards: the number of devices on that axis.
@@ -156,7 +156,7 @@ def gradients(
         objective: the losses to differentiate.
         params: `{net: parameters}`.
         batch: the data and noise of the losses.
-        players: those whose gradients are wanted; the gradients of the other players' nets are 0.
+        players: the players whose gradients are wanted; the gradients of the other players' nets are 0.
 
     Returns:
         `{net: gradient}`, and the scalars `loss/{player}` and the objective's metrics.
