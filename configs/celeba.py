@@ -1,6 +1,8 @@
-"""VEEGAN on CelebA, 64×64, with CIFAR-10's recipe as it is: python -m veegan_jax.main --config configs/celeba.py
+"""VEEGAN on CelebA, 64×64, with the recipe of configs/cifar10.py.
 
-A GPU's work. The images are read from VEEGAN_DATA_DIR/celeba or TFDS.
+    python -m veegan_jax.main --config configs/celeba.py
+
+The run needs a GPU; docs/results has none yet. The images are read from VEEGAN_DATA_DIR/celeba or TFDS.
 """
 
 from ml_collections import ConfigDict

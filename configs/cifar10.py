@@ -1,6 +1,8 @@
-"""VEEGAN on CIFAR-10, DCGAN nets: python -m veegan_jax.main --config configs/cifar10.py
+"""VEEGAN on CIFAR-10, with DCGAN networks and the recipe of configs/stacked_mnist.py.
 
-A GPU's work. The images are read from VEEGAN_DATA_DIR/cifar10 or TFDS.
+    python -m veegan_jax.main --config configs/cifar10.py
+
+The run needs a GPU; docs/results has none yet. The images are read from VEEGAN_DATA_DIR/cifar10 or TFDS.
 """
 
 from ml_collections import ConfigDict

@@ -1,10 +1,11 @@
-"""All methods on one data set, with the same nets, budget and seeds.
+"""All methods on one data set, with the same networks, budget and seeds.
 
     python -m veegan_jax.main --config configs/compare.py:DATA
 
-DATA is ring, grid, synthetic1200, stacked_digits, stacked_mnist or cifar10. One table: the methods and real data,
-beside published figures. Between rows only the recipe differs, the best that we found for each method: docs/compare.md.
-The same command resumes where it was stopped; finished methods are not trained again.
+DATA is ring, grid, synthetic1200, stacked_digits, stacked_mnist or cifar10. The result is one table: the methods and
+real data, beside published figures; docs/results has the tables of ring, grid and stacked_digits. Rows differ in the
+recipe only, which is the best that we found for each method: docs/compare.md. The same command resumes a comparison
+that was stopped; finished methods are not trained again.
 """
 
 from collections.abc import Callable
@@ -13,8 +14,8 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from configs import cifar10, stacked_digits, stacked_mnist
-from veegan_jax.config.check import suggestion
-from veegan_jax.config.fields import base_config
+from veegan_jax.config import base_config
+from veegan_jax.errors import suggestion
 
 Rows = dict[str, dict[str, Any]]
 
@@ -50,7 +51,7 @@ def ring() -> tuple[ConfigDict, Rows]:
     c, _ = grid()
     c.data = "ring"
     c.num_steps = c.eval_every = 2_000
-    # The grid is four times as wide: penalties are of slopes, and errors of distances, squared.
+    # The grid is four times as wide, and penalties weigh squared slopes, errors squared distances.
     return c, recipes(gamma=0.01, std=0.1, data_weight=1.0)
 
 
@@ -72,21 +73,21 @@ def synthetic1200() -> tuple[ConfigDict, Rows]:
 
 def convolutional(c: ConfigDict) -> tuple[ConfigDict, Rows]:
     c.packing = 1
-    c.dcgan.disc_norm = "none"  # in all rows, since penalties want each example's own gradient
+    c.dcgan.disc_norm = "none"  # all rows have none, since gradient penalties need each example's own gradient
     return c, recipes(gamma=1.0, std=0.5, data_weight=0.01)
 
 
 def recipes(gamma: float, std: float, data_weight: float) -> Rows:
-    """The rows.
+    """Returns the rows: a method each, by name, as the fields in which it differs from the common config.
 
     Args:
         gamma: the weight of the R1 and R2 penalties.
-        std: σ of p(z|x), or where it starts if it is learned.
-        data_weight: of the error of reconstructed data.
+        std: σ of p(z|x), or its value at the start if it is learned.
+        data_weight: the weight of the error of reconstructed data.
     """
 
     def paired(objective: str, **options: float) -> dict[str, Any]:
-        """With R3GAN's loss: relativistic pairs, and R1 and R2."""
+        """Returns a method with R3GAN's loss: relativistic pairs, and R1 and R2 penalties."""
         chosen = {"adversarial_loss": "relativistic", **options}
         return {"objective": objective, objective: chosen, "penalty": {"r1": gamma, "r2": gamma}}
 
@@ -105,7 +106,7 @@ def recipes(gamma: float, std: float, data_weight: float) -> Rows:
     }
 
 
-# Nets and budget, and rows, of each data set.
+# Each data set's common config, which has networks and budget, and its rows.
 DATA: dict[str, Callable[[], tuple[ConfigDict, Rows]]] = {
     "ring": ring,
     "grid": grid,

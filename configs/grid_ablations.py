@@ -1,6 +1,8 @@
-"""What each part of the grid's recipes is worth (docs/compare.md), one seed and 4,000 steps a row.
+"""The worth of each part of the grid's recipes, with one seed and 4,000 steps a row.
 
-python -m veegan_jax.main --config configs/grid_ablations.py
+    python -m veegan_jax.main --config configs/grid_ablations.py
+
+Expected: the table of docs/compare.md.
 """
 
 from typing import Any
@@ -41,10 +43,10 @@ JOINT = ("ali", "bigan", "veegan")
 
 
 def players(gen: float, disc: float) -> dict[str, Any]:
-    """Learning rates of the two."""
+    """Returns the fields that set the two learning rates."""
     return {"gen": {"learning_rate": gen}, "disc": {"learning_rate": disc}}
 
 
 def without_x_critic(recipe: dict[str, Any], objective: str) -> dict[str, Any]:
-    """The recipe of a joint method with its joint critic alone."""
+    """Returns the recipe of a joint method without the critic of x alone."""
     return {**recipe, objective: {**recipe[objective], "x_critic": 0.0}}

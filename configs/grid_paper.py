@@ -1,11 +1,14 @@
-"""VEEGAN on the grid, the authors' notebook: python -m veegan_jax.main --config configs/grid_paper.py
+"""VEEGAN on the grid, with the settings of the authors' notebook.
 
-100,000 steps. Paper: 24.6 modes and 40 % high quality; the notebook's own run: 25 and 48.2 %.
+    python -m veegan_jax.main --config configs/grid_paper.py
+
+Expected (docs/results): 24 modes, 54.52 % high quality, reverse KL 0.1311, after 100,000 steps in about 13 minutes on
+two CPU cores. Paper: 24.6 modes and 40 %; the notebook's own run: 25 modes and 48.2 %.
 """
 
 from ml_collections import ConfigDict
 
-from veegan_jax.config.fields import base_config
+from veegan_jax.config import base_config
 
 
 def get_config() -> ConfigDict:

@@ -1,8 +1,9 @@
-"""VEEGAN on images of your own, with CIFAR-10's recipe.
+"""VEEGAN on images of your own, with the recipe of configs/cifar10.py.
 
     python -m veegan_jax.main --config configs/images.py --config.images.path=FOLDER
 
-The path is of a folder of images, a .npy or .npz file, or tfds:NAME; they are made 64×64, or --config.images.size=32.
+The path is that of a folder of images, a .npy or .npz file, or tfds:NAME (docs/data.md). Images are made 64×64, or of
+another size, as with --config.images.size=32.
 """
 
 from ml_collections import ConfigDict

@@ -1,7 +1,10 @@
-"""R3GAN's loss (Huang et al., NeurIPS 2024): a GAN on pairs, with R1 and R2 penalties.
+"""R3GAN's loss (Huang et al., NeurIPS 2024): a GAN on pairs of generated and real examples, with R1 and R2 penalties.
 
-python -m veegan_jax.main --config configs/r3gan.py          on stacked digits
-python -m veegan_jax.main --config configs/r3gan.py:DATA     DATA as in configs/compare.py, whose row this is
+    python -m veegan_jax.main --config configs/r3gan.py          on stacked digits
+    python -m veegan_jax.main --config configs/r3gan.py:DATA     DATA as in configs/compare.py
+
+Expected on stacked digits, over the three seeds of the row `r3gan` of configs/compare.py, of which this run is the
+first (docs/results): 1,000 ± 0 modes, reverse KL 0.1523 ± 0.006868, after 1,000 steps.
 """
 
 from ml_collections import ConfigDict

@@ -1,13 +1,18 @@
-"""VEEGAN on the ring, a quick recipe: python -m veegan_jax.main --config configs/ring.py
+"""VEEGAN on the ring, a quick recipe.
 
-The authors' recipe (configs/ring_paper.py) needs 100,000 steps. What makes this one fast: a discriminator with two
+    python -m veegan_jax.main --config configs/ring.py
+
+Expected (docs/results): 8 modes, 68.24 % high quality, reverse KL 0.0172, after 28 s of training on two CPU cores; over
+five seeds (--config.num_seeds=5) 8 ± 0 modes and 61.74 ± 3.388 % high quality. Paper: 8 modes and 52.9 %.
+
+The authors' recipe (configs/ring_paper.py) needs 100,000 steps. This one is faster because of a discriminator with two
 hidden layers, the non-saturating loss, a reconstruction term that does not drown the critic, and less reconstructor
 noise.
 """
 
 from ml_collections import ConfigDict
 
-from veegan_jax.config.fields import base_config
+from veegan_jax.config import base_config
 
 
 def get_config() -> ConfigDict:

@@ -1,12 +1,17 @@
-"""VEEGAN on stacked digits, 1000 modes: python -m veegan_jax.main --config configs/stacked_digits.py
+"""VEEGAN on stacked digits, 1000 modes: the demo.
 
-The paper's loss alone misses modes here (docs/results has both). What helps: packing two examples, the non-saturating
-loss, a reconstruction term that does not drown the critic, and less reconstructor noise.
+    python -m veegan_jax.main --config configs/stacked_digits.py
+
+Expected (docs/results): 1,000 modes, reverse KL 0.1307, in 82 s on two CPU cores; over three seeds
+(--config.num_seeds=3) 1,000 ± 0 modes and reverse KL 0.1171 ± 0.007012.
+
+The paper's loss alone misses modes here: 963 are found (docs/results has the command). The differences are two packed
+examples, the non-saturating loss, a reconstruction term that does not drown the critic, and less reconstructor noise.
 """
 
 from ml_collections import ConfigDict
 
-from veegan_jax.config.fields import base_config
+from veegan_jax.config import base_config
 
 
 def get_config() -> ConfigDict:

@@ -1,12 +1,15 @@
-"""VEEGAN on stacked MNIST, 1000 modes, DCGAN nets: python -m veegan_jax.main --config configs/stacked_mnist.py
+"""VEEGAN on stacked MNIST, 1000 modes, with DCGAN networks.
 
-100,000 steps, PacGAN's budget (50 epochs of 128,000 triples): a GPU's work, and 10,000 modes with
---config.stacked_mnist.channels=4. MNIST is read from VEEGAN_DATA_DIR/mnist or TFDS. Paper: 150 modes, KL 2.95.
+    python -m veegan_jax.main --config configs/stacked_mnist.py
+
+The run needs a GPU, for PacGAN's budget of 100,000 steps (50 epochs of 128,000 triples); docs/results has none yet.
+Paper: 150 modes, reverse KL 2.95. `--config.stacked_mnist.channels=4` has 10,000 modes. MNIST is read from
+VEEGAN_DATA_DIR/mnist or TFDS.
 """
 
 from ml_collections import ConfigDict
 
-from veegan_jax.config.fields import base_config
+from veegan_jax.config import base_config
 
 
 def get_config() -> ConfigDict:
