@@ -1,7 +1,10 @@
-"""The configuration: what it refuses, and what of it a run depends on."""
+"""The configuration: what it refuses, what a run depends on, and how it is explained."""
 
 import inspect
 import json
+import subprocess
+import sys
+from typing import Literal
 
 import pytest
 
@@ -9,29 +12,21 @@ from configs import compare
 from tests.data_files import tiny_options
 from tests.helpers import ROOT, tiny
 from veegan_jax.config.build import build
-from veegan_jax.config.check import suggestion
 from veegan_jax.config.convert import comparison, differences, effective, from_effective, from_json
-from veegan_jax.config.fields import CHOICES, MINIMA, REGISTRIES, base_config, options
-from veegan_jax.errors import UserError
+from veegan_jax.config.fields import REGISTRIES, Field, all_fields, base_config, field_names, options, sections
+from veegan_jax.config.help import describe, render_markdown
+from veegan_jax.errors import UserError, suggestion
 
 
 def changed(path, value):
     config = tiny()
-    *sections, name = path.split(".")
-    target = config
-    for section in sections:
-        target = target[section]
-    target[name] = value
+    config.update_from_flattened_dict({path: value})
     return config
 
 
 WRONG = [
     ("objective", "vegan", r"config.objective is 'vegan'; did you mean 'veegan'\? valid: aae, ali, bigan, gan"),
-    (
-        "data",
-        "rings",
-        r"config.data is 'rings'; did you mean 'ring'\? valid: celeba, cifar10, grid",
-    ),
+    ("data", "rings", r"config.data is 'rings'; did you mean 'ring'\? valid: celeba, cifar10, grid"),
     ("model", "resnets", r"config.model is 'resnets'; did you mean 'resnet'\? valid: dcgan, mlp, resnet"),
     (
         "model",
@@ -75,22 +70,95 @@ def test_wrong_values_are_refused_by_name(path, value, message):
         build(changed(path, value))
 
 
-def test_every_numeric_field_has_a_bound_and_every_bound_and_choice_a_field():
-    plain = base_config().to_dict()
-    numbers = {name for name, value in plain.items() if isinstance(value, int | float) and value is not False}
-    assert numbers == set(MINIMA)
-    assert set(CHOICES) <= set(plain)
+def test_every_number_in_no_section_has_a_minimum():
+    """An option of a section has none, since the function that takes the option checks its range."""
+    for path, field in all_fields().items():
+        is_number = type(field.default) in (int, float)
+        assert (field.minimum is not None) == (is_number and "." not in path), path
+
+
+def test_every_default_is_among_the_choices_and_in_the_range():
+    for path, field in all_fields().items():
+        assert not field.choices or field.default in field.choices, path
+        assert field.minimum is None or field.default >= field.minimum, path
 
 
 def test_names_of_entries_are_unique_and_no_field():
     names = [name for registry in REGISTRIES.values() for name in registry]
     assert len(names) == len(set(names))
-    for registry in REGISTRIES.values():
-        for name, entry in registry.items():
-            assert dict(base_config()[name]) == options(entry)
+    for name, entry in sections().items():
+        section = base_config()[name] if "." not in name else base_config().optim[name.split(".")[1]]
+        assert section.to_dict() == {option: field.default for option, field in options(entry).items()}
 
 
-def test_effective_leaves_out_what_is_not_chosen_and_comes_back():
+def test_every_field_and_every_section_is_explained():
+    assert [path for path, field in all_fields().items() if not field.doc] == []
+    assert [name for name, entry in sections().items() if not (entry.__doc__ or "Args:").partition("Args:")[0]] == []
+    assert set(all_fields()) | set(sections()) | {"optim"} == set(field_names(base_config()))
+
+
+def example(  # noqa: D417
+    *, rate: float = 1.0, steps: int = 3, unnamed: int = 2, kind: Literal["a", "b"] = "a", given: int
+) -> None:
+    """Does nothing. Args: are not here.
+
+    Args:
+        rate: The rate,
+            on two lines: this is the second.
+        steps: The number of steps.
+        kind: Either.
+        given: No option.
+
+    Returns:
+        steps: Nothing.
+    """
+
+
+def test_an_option_is_explained_by_the_docstring_and_its_choices_by_the_type():
+    assert options(example) == {
+        "rate": Field(1.0, "The rate, on two lines: this is the second."),
+        "steps": Field(3, "The number of steps."),
+        "unnamed": Field(2, ""),
+        "kind": Field("a", "Either.", choices=("a", "b")),
+    }
+
+
+def test_the_page_of_the_configuration_is_current():
+    stored = (ROOT / "docs" / "config.md").read_text("utf-8")
+    assert stored == render_markdown(), "run: python -m veegan_jax.config.help > docs/config.md"
+
+
+def test_help_explains_a_field_a_section_or_all():
+    assert describe("batch_size") == (
+        "config.batch_size = 128; an integer, at least 1\n    The number of examples in a step, over all devices."
+    )
+    assert "config.dtype = 'float32'; one of float32, bfloat16\n" in describe("config.dtype")
+    assert "config.veegan.x_critic = 0.0; a finite number\n" in describe("veegan.x_critic")
+    assert all(f"config.veegan.{name} = " in describe("veegan") for name in options(REGISTRIES["objective"]["veegan"]))
+    assert all(f"config.optim.{player}.b1 = " in describe("optim") for player in ("gen", "disc"))
+    assert describe("synthetic1200").startswith("config.synthetic1200: ")
+    for name in [*sections(), *(path for path in all_fields() if "." not in path)]:
+        assert f"  {name}" in describe(None), name
+        assert describe(name)
+    assert max(map(len, describe(None).splitlines())) <= 100
+
+
+def test_help_of_an_unknown_name_says_what_is_near():
+    with pytest.raises(UserError, match=r"config.batchsize is no field; did you mean 'batch_size'\? valid: "):
+        describe("batchsize")
+    with pytest.raises(UserError, match=r"config.veegan.std is no field; .*valid: veegan.adversarial_loss, "):
+        describe("veegan.std")
+
+
+def test_the_fields_need_no_package_that_is_slow_to_import():
+    """JAX, Flax and Optax are needed, since an option's default is that of the function that takes the option."""
+    slow = ["PIL", "grain", "matplotlib", "orbax", "scipy", "sklearn", "tensorboardX", "tensorflow_datasets", "torch"]
+    program = f"import sys; import veegan_jax.config.help; print([name for name in {slow} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+def test_effective_leaves_out_what_is_not_chosen_and_can_be_read_back():
     config = tiny("veegan", data="grid")
     plain = effective(config)
     assert "veegan" in plain
@@ -149,14 +217,14 @@ def test_every_config_builds_and_says_how_to_run_it(path):
         config[config.data].update(tiny_options(config.data))
         for row in comparison(config).values() if config.compare else [config]:
             build(row)
-            assert row.eval_every % row.steps_per_call == 0  # else a run compiles several lengths of call
+            assert row.eval_every % row.steps_per_call == 0  # otherwise a run compiles calls of several lengths
 
 
 @pytest.mark.parametrize("norm", ["batch", "none"])
-def test_gradient_penalties_want_no_batch_norm(norm):
+def test_gradient_penalties_are_refused_with_batch_normalisation(norm):
     config = tiny("gan", "dcgan", "stacked_digits")
     config.penalty.r1, config.dcgan.disc_norm = 1.0, norm
-    config.dcgan.smallest = 2  # two convolutions, of which the second is normalised
+    config.dcgan.smallest = 2  # D has two convolutions, and the second is normalised
     if norm == "none":
         build(config)
     else:

@@ -1,12 +1,14 @@
-"""Properties that hold for any input: of configs, and of what reads the files of strangers."""
+"""Properties that hold for any input: configurations, and the readers of untrusted files."""
 
 import contextlib
+import functools
 import gzip
 import io
 import json
 import math
 import tempfile
 import warnings
+from operator import getitem
 from pathlib import Path
 
 import numpy as np
@@ -26,9 +28,9 @@ from veegan_jax.data.readers import idx
 from veegan_jax.data.readers.files import ImageSpec, open_images, read_labelled
 from veegan_jax.errors import UserError
 
-# Where it keeps tables of Unicode's letters: not in the repository.
+# Hypothesis keeps tables of Unicode's letters in this folder, which must not be the repository's.
 set_hypothesis_home_dir(Path(tempfile.gettempdir()) / "veegan_jax_hypothesis")
-# The same examples at every run, and none kept.
+# Every run tries the same examples and stores none.
 stable = settings(
     derandomize=True,
     database=None,
@@ -64,22 +66,19 @@ PATHS = st.one_of(st.sampled_from(FIELDS), st.text(max_size=8), st.lists(st.text
 
 
 def nested(path, value):
-    """A tree of one leaf."""
+    """Returns a tree of one leaf."""
     for name in reversed(path.split(".")):
         value = {name: value}
     return value
 
 
 def current(path):
-    """The default of a field, or of a section."""
-    value = BASE
-    for name in path.split("."):
-        value = value[name]
-    return value
+    """Returns the default of a field, or of a section."""
+    return functools.reduce(getitem, path.split("."), BASE)
 
 
 def near(path):
-    """Values like a field's default, which are often valid."""
+    """Returns values like a field's default, which are often valid."""
     default = current(path)
     match default:
         case bool():
@@ -97,7 +96,7 @@ KNOWN = st.sampled_from(FIELDS).flatmap(lambda path: st.tuples(st.just(path), ne
 
 
 def refusal(error_type, check):
-    """What a check says if it refuses, and nothing if it does not; any other error is the test's."""
+    """Returns what a check says if it refuses, else an empty text; any other error fails the test."""
     try:
         check()
     except error_type as error:
@@ -106,7 +105,7 @@ def refusal(error_type, check):
 
 
 def names(message, path):
-    """Whether a message is one line about a field."""
+    """Returns whether a message is one line about a field."""
     top = path.split(".")[0]
     return (
         message.startswith("config.")
@@ -117,7 +116,7 @@ def names(message, path):
 
 @stable
 @given(st.tuples(PATHS, VALUES) | KNOWN)
-def test_any_value_of_any_field_is_taken_and_comes_back_or_is_refused_by_name(field):
+def test_any_value_of_any_field_survives_json_or_is_refused_by_name(field):
     path, value = field
     if message := refusal(UserError, lambda: validate(from_effective(nested(path, value)))):
         assert names(message, path)
@@ -130,21 +129,24 @@ def test_any_value_of_any_field_is_taken_and_comes_back_or_is_refused_by_name(fi
 
 
 def assign(config, path, value):
-    """As a config file does."""
+    """Sets a field as a config file does."""
     *sections, name = path.split(".")
-    for section in sections:
-        config = config[section]
-    config[name] = value
+    functools.reduce(getitem, sections, config)[name] = value
+
+
+def fresh():
+    """Returns a base config, more quickly than `base_config()`."""
+    return BASE.copy_and_resolve_references()
 
 
 @stable
 @given(KNOWN)
-def test_what_a_config_file_may_assign_is_valid_or_refused_by_name(field):
-    config, (path, value) = base_config(), field
+def test_any_assignment_of_a_config_file_is_valid_or_refused_by_name(field):
+    config, (path, value) = fresh(), field
     try:
         assign(config, path, value)
     except (TypeError, ValueError, OverflowError, AttributeError):
-        return  # of ConfigDict itself: the line of the file is shown
+        return  # ConfigDict itself refuses: the line of the file is shown
     if message := refusal(UserError, lambda: validate(config)):
         assert names(message, path)
     else:
@@ -161,10 +163,10 @@ CHANGES = st.dictionaries(
 @stable
 @given(CHANGES, CHANGES)
 def test_differences_are_none_exactly_between_equals(a, b):
-    first, second = base_config(), base_config()
+    first, second = fresh(), fresh()
     for config, changes in ((first, a), (second, b)):
         for path, value in changes.items():
-            with contextlib.suppress(TypeError):  # an integer for a switch
+            with contextlib.suppress(TypeError):  # a switch takes no integer
                 assign(config, path, value)
     given, stored = effective(first), effective(second)
     lines = differences(given, stored)
@@ -194,9 +196,9 @@ def mutated(content, mutations):
 
 
 def read_or_refused(path, read):
-    """Reads something of a path; or is refused by an error that names it."""
+    """Reads a path, or is refused by an error that names the path."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of pictures that are odd and can be read
+        warnings.simplefilter("ignore")  # odd pictures that can be read give warnings
         if message := refusal(ValueError, read):
             assert message.startswith(f"path is {path}; ")
             assert len(message.splitlines()) == 1
@@ -253,7 +255,7 @@ ARRAYS = st.one_of(
 
 def save(function, file, *args, **arrays):
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that numpy 1.16 cannot read it
+        warnings.simplefilter("ignore")  # numpy warns that its version 1.16 cannot read some of these files
         function(file, *args, **arrays)
 
 
@@ -262,7 +264,7 @@ def save(function, file, *args, **arrays):
 def test_any_array_is_images_or_is_refused(tmp_path, array, mutations):
     packed = io.BytesIO()
     save(np.save, packed, array)
-    for name in ("x.npy", "x.npz"):  # the latter is one by its name alone
+    for name in ("x.npy", "x.npz"):  # the second has the content of the first, and only the name of an archive
         (tmp_path / name).write_bytes(mutated(packed.getvalue(), mutations))
         check_images(tmp_path / name)
 
@@ -290,7 +292,7 @@ def test_any_archive_is_images_or_is_refused(tmp_path, arrays, mutations):
 
 
 class Payload:
-    """Something that writes a file when it is unpickled."""
+    """An object that writes a file when it is unpickled."""
 
     def __reduce__(self):
         return (Path.touch, (Path("it_ran"),))
@@ -298,7 +300,7 @@ class Payload:
 
 @pytest.mark.parametrize("function", [np.save, np.savez])
 @pytest.mark.parametrize("name", ["x.npy", "x.npz"])
-def test_what_is_pickled_is_not_run(tmp_path, function, name):
+def test_pickled_objects_are_refused_and_not_run(tmp_path, function, name):
     with (tmp_path / name).open("wb") as file:
         function(file, np.array([Payload()], object))
     with pytest.raises(ValueError, match=f"path is {tmp_path / name}; it cannot be read as an array"):
@@ -307,7 +309,7 @@ def test_what_is_pickled_is_not_run(tmp_path, function, name):
 
 
 def pictures():
-    """A small picture in each format."""
+    """Yields a small picture in each format."""
     image = Image.fromarray(data_files.photographs(1)[0][0])
     for kind in ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP"):
         packed = io.BytesIO()

@@ -1,4 +1,4 @@
-"""From a config to the parts it names: the one place where fields become keyword arguments."""
+"""From names to parts: the one place where fields become keyword arguments."""
 
 import itertools
 from collections.abc import Callable, Mapping
@@ -9,10 +9,10 @@ import numpy as np
 import optax
 from ml_collections import ConfigDict
 
-from veegan_jax.config.check import suggestion, validate
+from veegan_jax.config.check import validate
 from veegan_jax.config.fields import REGISTRIES
 from veegan_jax.data.base import Source
-from veegan_jax.errors import UserError
+from veegan_jax.errors import UserError, suggestion
 from veegan_jax.metrics import METRICS, Column, default_best
 from veegan_jax.metrics.latent import RECONSTRUCTOR_COLUMNS
 from veegan_jax.models.network import STATISTICS, Nets, packed, spectrally_normalised
@@ -23,7 +23,14 @@ from veegan_jax.objectives.unrolled import unrolled
 
 
 class Experiment(NamedTuple):
-    """The parts of a run, built and checked; nothing is compiled yet."""
+    """The parts of a run, built and checked; nothing is compiled yet.
+
+    Attributes:
+        config: the whole configuration.
+        source: the data.
+        objective: the method with its networks.
+        optimizers: `{player: optimizer}`.
+    """
 
     config: ConfigDict
     source: Source
@@ -32,7 +39,7 @@ class Experiment(NamedTuple):
 
     @property
     def columns(self) -> tuple[Column, ...]:
-        """The columns of all metrics that apply to the data, and of the reconstructor."""
+        """The columns of all metrics that apply to the data, and those of the reconstructor if there is one."""
         metrics = (METRICS[name].columns for name in self.source.references)
         return (*itertools.chain(*metrics), *(RECONSTRUCTOR_COLUMNS if self.objective.encode else ()))
 
@@ -44,12 +51,12 @@ class Experiment(NamedTuple):
 
     @property
     def num_eval(self) -> int:
-        """How many samples a measurement takes."""
+        """The number of samples in a measurement."""
         return self.config.eval_samples or self.source.num_eval
 
 
 def build(config: ConfigDict) -> Experiment:
-    """Builds what a config names.
+    """Builds the parts that a config names.
 
     Raises:
         UserError: naming the field that is wrong, its value, and what would be right.
@@ -70,7 +77,7 @@ def build(config: ConfigDict) -> Experiment:
 
 
 def _objective(config: ConfigDict, source: Source, optimizer: optax.GradientTransformation) -> Objective:
-    """The objective, its discriminator normalised and packed, and unrolled, as the config says."""
+    """Returns the objective, with its discriminator normalised, packed and unrolled as the config says."""
     nets: Nets = _entry(config, "model", shape=source.shape, bounded=source.bounded, dtype=config.dtype)
     disc = spectrally_normalised(nets.disc) if config.spectral_norm else nets.disc
     nets = nets._replace(disc=packed(disc, config.packing))
@@ -83,6 +90,7 @@ def _objective(config: ConfigDict, source: Source, optimizer: optax.GradientTran
 
 
 def _check_no_statistics(config: ConfigDict, objective: Objective) -> None:
+    """Checks that no layer of the discriminator joins examples, since gradient penalties are of single examples."""
     disc, shapes = objective.nets["disc"], objective.inputs["disc"]
     inputs = [jax.ShapeDtypeStruct((config.packing, *shape), np.float32) for shape in shapes]
     params = jax.eval_shape(lambda: disc.init(jax.random.key(0), *shapes))
@@ -94,13 +102,14 @@ def _check_no_statistics(config: ConfigDict, objective: Objective) -> None:
         )
 
 
-def _entry(config: ConfigDict, field: str, *args: Any, **sizes: Any) -> Any:
+def _entry(config: ConfigDict, field: str, *args: Any, **given: Any) -> Any:
+    """Calls the entry of a registry that a field names, with its section of the config as keyword arguments."""
     name = config[field]
-    return _call(REGISTRIES[field][name], name, *args, **sizes, **config[name])
+    return _call(REGISTRIES[field][name], name, *args, **given, **config[name])
 
 
 def _call(function: Callable[..., Any], section: str, *args: Any, **options: Any) -> Any:
-    """Calls what a section's fields are the options of, and says of which section an error is."""
+    """Calls a function whose options are a section's fields; the function's ValueError begins with a field's name."""
     try:
         return function(*args, **options)
     except ValueError as error:
@@ -108,9 +117,9 @@ def _call(function: Callable[..., Any], section: str, *args: Any, **options: Any
 
 
 def _optimizer(config: ConfigDict, player: str) -> optax.GradientTransformation:
-    sizes = {
+    given = {
         "num_updates": config.num_steps * config[f"{player}_updates"],
         "differentiable": player == "disc" and config.unroll > 0,
     }
-    optimizer: optax.GradientTransformation = _call(adam, f"optim.{player}", **sizes, **config.optim[player])
+    optimizer: optax.GradientTransformation = _call(adam, f"optim.{player}", **given, **config.optim[player])
     return optimizer

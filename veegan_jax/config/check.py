@@ -1,45 +1,39 @@
 """The checks of a configuration that need neither data nor devices."""
 
-import difflib
 import math
-import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ml_collections import ConfigDict
 
 from veegan_jax.config.fields import (
-    CHOICES,
     KINDS,
     MAX_INT,
     MAX_SEED,
-    MINIMA,
     REGISTRIES,
-    _leaves,
-    base_config,
+    SHARED_SECTIONS,
+    Field,
+    all_fields,
+    defaults,
     field_names,
 )
-from veegan_jax.errors import UserError
-from veegan_jax.objectives.optimizer import adam
+from veegan_jax.errors import UserError, suggestion
 
 
 def validate(config: ConfigDict) -> None:
-    """Checks whatever needs neither data nor devices.
+    """Checks the types, the choices and the ranges of the fields that a run uses.
 
     Raises:
         UserError: naming the field, its value, and what would be right.
     """
-    _check_fields(config)
-    for field, registry in REGISTRIES.items():
-        _check_choice(field, config[field], sorted(registry))
-        _check_options(config[field], config[config[field]], registry[config[field]])
-    for player in config.optim:
-        _check_options(f"optim.{player}", config.optim[player], adam)
-    for field, choices in CHOICES.items():
-        _check_choice(field, config[field], choices)
-    for field, least in MINIMA.items():
-        if config[field] < least:
-            raise UserError(f"config.{field} is {config[field]}; it must be at least {least}")
+    fields = all_fields()
+    values = dict(typed_leaves(config.to_dict(), defaults()))  # a ConfigDict takes None, bools and NaN for numbers
+    if missing := [path for path in fields if path not in values]:
+        raise UserError(f"config.{missing[0]} is missing; a config starts from base_config(), which has every field")
+    used = {"", *SHARED_SECTIONS, *(values[name] for name in REGISTRIES)}
+    for path, field in fields.items():
+        if path.rpartition(".")[0] in used:
+            _check_value(path, values[path], field)
     if config.seed + config.num_seeds - 1 > MAX_SEED:
         raise UserError(
             f"config.seed is {config.seed} with config.num_seeds {config.num_seeds}; seeds must lie in 0 to {MAX_SEED}"
@@ -48,41 +42,25 @@ def validate(config: ConfigDict) -> None:
         raise UserError(f"config.batch_size is {config.batch_size}; it must divide by config.packing, {config.packing}")
 
 
-def _check_fields(config: ConfigDict) -> None:
-    """That the fields are those of the base, each of its type: a ConfigDict takes None, bools and NaN for numbers."""
-    base = base_config()
-    present = {path for path, _ in _fields(config.to_dict(), base)}
-    if missing := [path for path, _ in _leaves(base.to_dict()) if path not in present]:
-        raise UserError(f"config.{missing[0]} is missing; a config starts from base_config(), which has every field")
+def _check_value(path: str, value: Any, field: Field) -> None:
+    """Checks a value of the field's type against the choices and the range of the field."""
+    if field.choices and value not in field.choices:
+        raise UserError(f"config.{path} is {value!r}; {suggestion(str(value), field.choices)}")
+    if field.minimum is not None and value < field.minimum:
+        raise UserError(f"config.{path} is {value}; it must be at least {field.minimum}")
+    if isinstance(value, tuple) and not all(type(v) is int and 0 < v <= MAX_INT for v in value):
+        raise UserError(f"config.{path} is {value}; it must be a tuple of positive integers, as (128, 128)")
 
 
-def _check_options(section: str, chosen: ConfigDict, entry: Callable[..., Any]) -> None:
-    hints = typing.get_type_hints(entry)
-    for name, value in chosen.items():
-        if typing.get_origin(hints[name]) is typing.Literal:
-            _check_choice(f"{section}.{name}", value, typing.get_args(hints[name]))
-        elif typing.get_origin(hints[name]) is tuple and not all(
-            isinstance(v, int) and not isinstance(v, bool) and 0 < v <= MAX_INT for v in value
-        ):
-            raise UserError(
-                f"config.{section}.{name} is {value}; it must be a tuple of positive integers, as (128, 128)"
-            )
+def typed_leaves(given: Mapping[str, Any], known: Mapping[str, Any], section: str = "") -> Iterator[tuple[str, Any]]:
+    """Yields the path and the value of each field of a tree, the value as the type of the field.
 
+    `compare` is one field, since its rows are of names and fields that only the rows themselves say.
 
-def _check_choice(field: str, value: Any, choices: typing.Iterable[Any]) -> None:
-    if value not in (listed := list(choices)):
-        raise UserError(f"config.{field} is {value!r}; {suggestion(str(value), listed)}")
-
-
-def suggestion(given: str, valid: typing.Iterable[str]) -> str:
-    """'did you mean …?' where something is close, and always what is valid."""
-    listed = sorted(map(str, valid))
-    near = difflib.get_close_matches(given, listed, n=1)
-    return (f"did you mean {near[0]!r}? " if near else "") + f"valid: {', '.join(listed)}"
-
-
-def _fields(given: Mapping[str, Any], known: ConfigDict, section: str = "") -> Iterator[tuple[str, Any]]:
-    """The fields of a tree by their paths, each value of the field's type; `compare` is one, of no type that is known.
+    Args:
+        given: the tree, as a JSON file or a config has it.
+        known: the tree of all fields with values of their types, as `defaults` gives it.
+        section: the path of the section that both trees are, with a dot behind it; empty for whole configs.
 
     Raises:
         UserError: naming a field that is not known, or whose value is of another type.
@@ -92,53 +70,48 @@ def _fields(given: Mapping[str, Any], known: ConfigDict, section: str = "") -> I
         if not isinstance(name, str) or name not in known:
             path = path if path.isprintable() else repr(path)
             raise UserError(f"config.{path} is no field of this version; {nearest(path)}")
-        if not isinstance(known[name], ConfigDict):
+        if not isinstance(known[name], Mapping):
             yield path, _typed(path, value, known[name])
         elif not isinstance(value, Mapping):
-            inside = ", ".join(known[name]) or "one section for each row"
-            raise UserError(f"config.{path} is {_shown(value)}; it is a section, of {inside}")
+            inside = KINDS[dict] if path == "compare" else ", ".join(known[name]) or "no fields"
+            raise UserError(f"config.{path} is {shown(value)}; it is a section, of {inside}")
         elif path == "compare":
             yield path, _rows(value)
         else:
-            yield from _fields(value, known[name], f"{path}.")
+            yield from typed_leaves(value, known[name], f"{path}.")
 
 
 def _rows(given: Mapping[str, Any]) -> ConfigDict:
     try:
         return ConfigDict(given)
-    except (TypeError, ValueError) as error:  # of a name that has a dot, or is no text
-        raise UserError(f"config.compare is {_shown(given)}: {error}") from error
+    except (TypeError, ValueError) as error:  # a row's name has a dot, or is no text
+        raise UserError(f"config.compare is {shown(given)}: {error}") from error
 
 
-def _typed(path: str, value: Any, default: Any) -> Any:
-    """A value as the type of the field's default."""
-    kind = type(default)
+def _typed(path: str, value: Any, known: Any) -> Any:
+    """Returns a value as the type of a known value: a list for a tuple and an integer for a float are converted."""
+    kind = type(known)
     if kind is tuple and isinstance(value, list):
         return tuple(value)
     if kind is float and isinstance(value, int) and not isinstance(value, bool) and abs(value) <= MAX_INT:
         return float(value)
     sound = isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
     if not sound or (kind is float and not math.isfinite(value)):
-        raise wrong_type(path, value, default)
+        raise UserError(f"config.{path} is {shown(value)}; it must be {KINDS[kind]}, as {known!r}")
     if kind is int and abs(value) > MAX_INT and path != "seed":
-        raise UserError(f"config.{path} is {_shown(value)}; it must be at most {MAX_INT}")
+        raise UserError(f"config.{path} is {shown(value)}; it must be at most {MAX_INT}")
     return value
 
 
-def wrong_type(path: str, value: Any, default: Any) -> UserError:
-    """The error for a value that is of another type than its field."""
-    return UserError(f"config.{path} is {_shown(value)}; it must be {KINDS[type(default)]}, as {default!r}")
-
-
-def _shown(value: Any) -> str:
-    """A value as one short line."""
-    shown = repr(value)
-    return shown if len(shown) <= 100 else f"{shown[:100]}…"
+def shown(value: Any) -> str:
+    """Returns a value as one short line."""
+    text = repr(value)
+    return text if len(text) <= 100 else f"{text[:100]}…"
 
 
 def nearest(path: str) -> str:
-    """What a field may have been meant by a path that names none: fields of the innermost section that there is."""
-    known = field_names(base_config())
+    """Returns the suggestion for a path that is no field: the fields of the innermost section that exists."""
+    known = field_names(defaults())
     *sections, name = path.split(".")
     while sections and not any(field.startswith(".".join(sections) + ".") for field in known):
         name = sections.pop()

@@ -7,13 +7,13 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from veegan_jax.config.check import _fields, _shown
-from veegan_jax.config.fields import REGISTRIES, _leaves, base_config
+from veegan_jax.config.check import shown, typed_leaves
+from veegan_jax.config.fields import REGISTRIES, base_config, defaults, leaves
 from veegan_jax.errors import UserError
 
 
 def effective(config: ConfigDict) -> dict[str, Any]:
-    """The fields that this run depends on, as plain JSON: the sections of entries not chosen are left out."""
+    """Returns the fields that a run depends on as plain JSON: sections of entries that are not chosen are left out."""
     chosen = {config[field] for field in REGISTRIES}
     unused = {"compare", *(name for registry in REGISTRIES.values() for name in registry)} - chosen
     plain: dict[str, Any] = json.loads(config.to_json())
@@ -21,20 +21,18 @@ def effective(config: ConfigDict) -> dict[str, Any]:
 
 
 def from_effective(plain: Mapping[str, Any]) -> ConfigDict:
-    """The config whose `effective` this is; fields that are left out have their defaults.
+    """Returns the config of some or all fields, as `effective` gives them; the others have their defaults.
 
     Raises:
         UserError: naming a field that this version does not know, or a value of another type.
     """
     config = base_config()
-    for path, value in _fields(plain, config):
-        section, _, name = path.rpartition(".")
-        _section(config, section)[name] = value
+    config.update_from_flattened_dict(dict(typed_leaves(plain, defaults())))
     return config
 
 
 def from_json(file: Path) -> ConfigDict:
-    """The config in a JSON file: some or all fields, as a run's `config.json` has them.
+    """Returns the config in a JSON file: some or all fields, as a run's `config.json` has them.
 
     Raises:
         UserError: naming the file, and the field that is wrong.
@@ -46,7 +44,7 @@ def from_json(file: Path) -> ConfigDict:
 
 
 def read_json(file: Path) -> dict[str, Any]:
-    """The JSON object in a file.
+    """Returns the JSON object in a file.
 
     Raises:
         UserError: saying what is wrong with the file, which the caller names.
@@ -68,13 +66,13 @@ def read_json(file: Path) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise UserError(f"it is not JSON ({error})") from error
     if not isinstance(plain, dict):
-        raise UserError(f"it holds {_shown(plain)}; it must be an object of fields, as " + '{"batch_size": 128}')
+        raise UserError(f"it holds {shown(plain)}; it must be an object of fields, as " + '{"batch_size": 128}')
     return plain
 
 
 def differences(given: Mapping[str, Any], stored: Mapping[str, Any]) -> list[str]:
-    """One line for each field in which two effective configs differ."""
-    a, b = dict(_leaves(given)), dict(_leaves(stored))
+    """Returns one line for each field in which a given effective config and a run's stored one differ."""
+    a, b = dict(leaves(given)), dict(leaves(stored))
     absent = "(absent)"
     return [
         f"config.{path}: {a.get(path, absent)!r}, but the run has {b.get(path, absent)!r}"
@@ -83,14 +81,8 @@ def differences(given: Mapping[str, Any], stored: Mapping[str, Any]) -> list[str
     ]
 
 
-def _section(config: ConfigDict, path: str) -> ConfigDict:
-    for name in path.split(".") if path else []:
-        config = config[name]
-    return config
-
-
 def comparison(config: ConfigDict) -> dict[str, ConfigDict]:
-    """The config of each row of a comparison; none for a single run.
+    """Returns the config of each row of a comparison by the row's name; empty for a single run.
 
     Raises:
         UserError: naming the row and the field that is wrong.
@@ -98,16 +90,14 @@ def comparison(config: ConfigDict) -> dict[str, ConfigDict]:
     rows = {}
     for name, changes in config.compare.to_dict().items():
         if not isinstance(changes, Mapping):
-            raise UserError(f"config.compare.{name} is {_shown(changes)}; it must be fields, as {{'objective': 'gan'}}")
+            raise UserError(f"config.compare.{name} is {shown(changes)}; it must be fields, as {{'objective': 'gan'}}")
         if name in ("", ".", "..") or "/" in name or not name.isprintable():
             raise UserError(f"config.compare has a row {name!r}; a row is a folder, and its name must be that of one")
         row = config.copy_and_resolve_references()
         with row.unlocked():
             row.compare = ConfigDict()
         try:
-            for path, value in _fields(changes, row):
-                section, _, field = path.rpartition(".")
-                _section(row, section)[field] = value
+            row.update_from_flattened_dict(dict(typed_leaves(changes, row.to_dict())))
         except UserError as error:
             raise UserError(f"config.compare.{name}.{str(error).removeprefix('config.')}") from error
         rows[name] = row

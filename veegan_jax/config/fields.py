@@ -1,8 +1,11 @@
-"""The configuration: every field with its comment and default."""
+"""The fields of the configuration: one table, to which each registry's entry adds a section of its options."""
 
+import functools
 import inspect
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+import re
+import typing
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import Any, Literal, NamedTuple
 
 from ml_collections import ConfigDict
 
@@ -12,165 +15,239 @@ from veegan_jax.objectives import OBJECTIVES
 from veegan_jax.objectives.optimizer import adam
 from veegan_jax.objectives.penalty import penalty
 
-# The field that chooses an entry of each registry. An entry's own options are a section by the entry's name.
+
+class Field(NamedTuple):
+    """One field of the configuration.
+
+    Attributes:
+        default: the value of a config that does not change the field; its type is the field's type.
+        doc: what the field does, as `docs/config.md` and `--help_config` say it.
+        minimum: the smallest allowed value; None for a field that has none.
+        choices: the allowed values; empty for a field of any value.
+    """
+
+    default: Any
+    doc: str
+    minimum: float | None = None
+    choices: Collection[Any] = ()
+
+
+# The field that chooses an entry of each registry. The options of an entry are the section of the entry's name.
 REGISTRIES: Mapping[str, Mapping[str, Callable[..., Any]]] = {
     "objective": OBJECTIVES,
     "data": SOURCES,
     "model": MODELS,
 }
 
-
-# The allowed values of a few fields of the base configuration.
-CHOICES = {
-    "dtype": ("float32", "bfloat16"),
-    "parallel": ("pmap", "shard_map"),
-    "seed_mapping": ("auto", "map", "vmap"),
-    "update_order": ("simultaneous", "alternating"),
+# The fields that are in no section, in groups. (The choices of a registry's field are the registry itself, so that an
+# entry that is added later is valid.)
+GROUPS: Mapping[str, Mapping[str, Field]] = {
+    "What is learned": {
+        "objective": Field(
+            "veegan", "The method; the options of each are the section of its name.", choices=OBJECTIVES
+        ),
+        "data": Field("ring", "The source of data; the options of each are the section of its name.", choices=SOURCES),
+        "model": Field("mlp", "The architecture; the options of each are the section of its name.", choices=MODELS),
+        "latent_dim": Field(64, "The number of dimensions K of the latent z.", minimum=1),
+        "noise_dim": Field(0, "The number of dimensions of the generator's own noise ε; 0 for none.", minimum=0),
+        "packing": Field(
+            1,
+            "The number of examples of one class that the discriminator judges together (PacGAN); 1 is the usual GAN.",
+            minimum=1,
+        ),
+        "spectral_norm": Field(
+            False,
+            "Whether every kernel of the discriminator is divided by its largest singular value (spectral "
+            "normalisation).",
+        ),
+        "dtype": Field(
+            "float32",
+            "The type in which networks compute; parameters are always float32.",
+            choices=("float32", "bfloat16"),
+        ),
+    },
+    "How networks are updated": {
+        "update_order": Field(
+            "simultaneous",
+            "'simultaneous' takes the gradients of both players at one point and then updates both, as the paper's "
+            "Algorithm 1; 'alternating' updates the discriminator before it takes the generator's gradient.",
+            choices=("simultaneous", "alternating"),
+        ),
+        "disc_updates": Field(1, "The number of updates of the discriminator in a step.", minimum=1),
+        "gen_updates": Field(1, "The number of updates of the generator in a step.", minimum=1),
+        "unroll": Field(
+            0,
+            "The number of updates of the discriminator that the generator's loss looks ahead (unrolled GAN, whose "
+            "paper has 5); 0 for none.",
+            minimum=0,
+        ),
+        "ema_half_life": Field(
+            0.0,
+            "The half-life, in examples, of the moving average of the generator's and the reconstructor's parameters; "
+            "0 for none.",
+            minimum=0.0,
+        ),
+    },
+    "How long": {
+        "num_steps": Field(10_000, "The number of steps of the run.", minimum=1),
+        "batch_size": Field(128, "The number of examples in a step, over all devices.", minimum=1),
+    },
+    "Seeds": {
+        "seed": Field(0, "The seed of everything random in the run.", minimum=0),
+        "num_seeds": Field(
+            1,
+            "The number of replicas, which are trained at once from the seeds `seed`, `seed` + 1, …; scores are then "
+            "mean ± standard error.",
+            minimum=1,
+        ),
+        "seed_mapping": Field(
+            "auto",
+            "How replicas are computed: 'map' one after another, 'vmap' batched, 'auto' by platform ('map' on CPUs).",
+            choices=("auto", "map", "vmap"),
+        ),
+    },
+    "Where it runs": {
+        "devices": Field(0, "The number of devices over which the batch is split; 0 for all.", minimum=0),
+        "parallel": Field(
+            "pmap",
+            "The transformation that splits the batch over devices; results are the same.",
+            choices=("pmap", "shard_map"),
+        ),
+        "logical_shards": Field(
+            0,
+            "The number of logical shards that make a batch. 0 means one for each device, which is the fastest; "
+            "another number, as 8, gives the same bits on any number of devices and hosts that divides it.",
+            minimum=0,
+        ),
+        "deterministic": Field(
+            False,
+            "Whether GPUs are kept to kernels that give the same bits in every run, which costs speed; CPUs and TPUs "
+            "have no others.",
+        ),
+        "steps_per_call": Field(
+            50, "The number of steps in one compiled call; the host sees the run between calls.", minimum=1
+        ),
+    },
+    "What is measured and kept": {
+        "log_every": Field(500, "The number of steps from one row of losses to the next.", minimum=1),
+        "eval_every": Field(2_000, "The number of steps from one measurement and picture to the next.", minimum=1),
+        "eval_samples": Field(
+            0, "The number of samples in a measurement; 0 for that of the data set's published protocol.", minimum=0
+        ),
+        "ivom_images": Field(
+            0,
+            "The number of training images, and of held-out ones, whose nearest image of the generator is found by "
+            "optimisation at the end of a run (IvOM); 0 for none. The paper's second author has 64.",
+            minimum=0,
+        ),
+        "save_every": Field(2_000, "The number of steps from one checkpoint to the next.", minimum=1),
+        "keep_latest": Field(2, "The number of latest checkpoints that are kept.", minimum=1),
+        "keep_best": Field(
+            1, "The number of best checkpoints, by `best_metric`, that are kept beside the latest.", minimum=0
+        ),
+        "best_metric": Field(
+            "",
+            "The score by which a checkpoint is the best, one of those that the data have. Empty for the reverse KL "
+            "(`kl`); where there is none, for the share of statistically different bins (`ndb`).",
+        ),
+    },
+    "Comparison": {
+        "compare": Field(
+            {},
+            "The rows of a table, each a run with the fields in which it differs from this config, as "
+            "`{'pacgan': {'objective': 'gan', 'packing': 2}}`; empty for a single run.",
+        ),
+    },
 }
 
-
-# The smallest allowed values.
-MINIMA = {
-    "seed": 0,
-    "num_seeds": 1,
-    "num_steps": 1,
-    "batch_size": 1,
-    "disc_updates": 1,
-    "gen_updates": 1,
-    "unroll": 0,
-    "packing": 1,
-    "latent_dim": 1,
-    "noise_dim": 0,
-    "ema_half_life": 0.0,
-    "devices": 0,
-    "logical_shards": 0,
-    "steps_per_call": 1,
-    "log_every": 1,
-    "eval_every": 1,
-    "eval_samples": 0,
-    "ivom_images": 0,
-    "save_every": 1,
-    "keep_latest": 1,
-    "keep_best": 0,
-}
-
+# The sections that every run uses, and the functions whose options they are.
+SHARED_SECTIONS: Mapping[str, Callable[..., Any]] = {"optim.gen": adam, "optim.disc": adam, "penalty": penalty}
 
 MAX_SEED = 2**32 - 1
 
-
-# Of every other integer: steps are counted in 32 bits.
+# The largest value of every other integer, since steps are counted in 32 bits.
 MAX_INT = 2**31 - 1
 
-
-# What a field of each type takes, as errors say it.
+# What a field of each type takes, in the words of errors and of the documentation.
 KINDS = {
     bool: "true or false",
     int: "an integer",
     float: "a finite number",
     str: "a text",
     tuple: "a tuple of integers",
+    dict: "one section for each row",
 }
 
 
 def base_config() -> ConfigDict:
-    """The defaults, which every file in `configs/` starts from. Locked: a misspelt field is an error."""
-    c = ConfigDict()
-    _method(c)
-    _run(c)
-    for registry in REGISTRIES.values():
-        for name, entry in registry.items():
-            c[name] = ConfigDict(options(entry))
-    return c.lock()
+    """Returns the defaults, from which each file in `configs/` starts; locked, so that a misspelt field is an error."""
+    return ConfigDict(defaults()).lock()
 
 
-def _method(c: ConfigDict) -> None:
-    """The fields that say what is learned, from what, by what."""
-    # What to train. Options of each are in the section of that name: `c.veegan`, `c.ring`, `c.mlp`, …
-    c.objective = "veegan"
-    c.data = "ring"
-    c.model = "mlp"
-    # Dimensions of the latent z, and of the generator's own noise ε (0 for none).
-    c.latent_dim = 64
-    c.noise_dim = 0
-    # How many examples of one class the discriminator judges at once (PacGAN); 1 is the usual GAN.
-    c.packing = 1
-    # Whether every kernel of the discriminator is divided by its largest singular value (spectral normalisation).
-    c.spectral_norm = False
-    # Gradient penalties of the discriminator: r1, r2 (0 for none), and their schedule.
-    c.penalty = ConfigDict(options(penalty))
-    # How many updates of the discriminator the generator's loss looks ahead (unrolled GAN; the paper's has 5).
-    c.unroll = 0
-    # Updates per step of the discriminator and of the generator: all from one point ('simultaneous', the paper's), or
-    # the discriminator's and then the generator's ('alternating').
-    c.update_order = "simultaneous"
-    c.disc_updates = 1
-    c.gen_updates = 1
-    # Adam for each player: learning_rate, b1, b2, eps, schedule.
-    c.optim = ConfigDict({"gen": options(adam), "disc": options(adam)})
-    # Half-life, in examples, of the moving average of the generator's (and reconstructor's) parameters; 0 for none.
-    c.ema_half_life = 0.0
-    # What networks compute in, 'float32' or 'bfloat16'; parameters are always float32.
-    c.dtype = "float32"
+def defaults() -> dict[str, Any]:
+    """Returns the default of every field, as a tree of dicts."""
+    tree = {name: field.default for name, field in _top_fields().items()}
+    for path, entry in sections().items():
+        outer, _, name = path.rpartition(".")
+        inside = tree.setdefault(outer, {}) if outer else tree
+        inside[name] = {option: field.default for option, field in options(entry).items()}
+    return tree
 
 
-def _run(c: ConfigDict) -> None:
-    """The fields that say how much, where, and what is kept of it."""
-    # The replica's seed. With num_seeds = n, seeds seed, seed + 1, … are trained at once and metrics are mean ± s.e.
-    c.seed = 0
-    c.num_seeds = 1
-    # How replicas run: 'map' one after another, 'vmap' batched, 'auto' by platform (map on CPUs).
-    c.seed_mapping = "auto"
-    # Over how many devices the batch is split (0: all), and how: 'pmap' or 'shard_map'.
-    c.devices = 0
-    c.parallel = "pmap"
-    # Of how many logical shards a batch is made: 0 for one a device, which is the fastest; a number, as 8, for the same
-    # bits on any number of devices and hosts that divides it.
-    c.logical_shards = 0
-    # Whether GPUs are kept from whatever changes bits from one run to the next, which costs speed; CPUs and TPUs have
-    # nothing of the kind.
-    c.deterministic = False
-
-    # Steps, and examples per step over all devices.
-    c.num_steps = 10_000
-    c.batch_size = 128
-
-    # Steps compiled into one call; the host looks at the run between calls.
-    c.steps_per_call = 50
-    # How often, in steps, to print and write losses, to measure and draw, and to save.
-    c.log_every = 500
-    c.eval_every = 2_000
-    c.save_every = 2_000
-    # Samples per measurement; 0 for as many as the data set's published protocol has.
-    c.eval_samples = 0
-    # IvOM, at the end of a run: of how many training images, and as many held-out ones, the nearest that the generator
-    # makes is looked for by optimisation; 0 for none. The paper's second author has 64.
-    c.ivom_images = 0
-    # Checkpoints to keep: the latest so many, and the best so many by a metric that is measured (see the table); empty
-    # for the reverse KL, or where there is none NDB, the share of bins filled otherwise than by real data.
-    c.keep_latest = 2
-    c.keep_best = 1
-    c.best_metric = ""
-    # A comparison: the rows of one table, each a run with the fields in which it departs from this config, as
-    # {"pacgan": {"objective": "gan", "packing": 2}}; empty for a single run.
-    c.compare = ConfigDict()
+def all_fields() -> dict[str, Field]:
+    """Returns every field by its path, as `batch_size` and `optim.gen.b1`."""
+    inner = {
+        f"{section}.{name}": field for section, entry in sections().items() for name, field in options(entry).items()
+    }
+    return {**_top_fields(), **inner}
 
 
-def options(entry: Callable[..., Any]) -> dict[str, Any]:
-    """The options of a registry's entry: its keyword arguments that have defaults."""
-    parameters = inspect.signature(entry).parameters.values()
-    return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY and p.default is not p.empty}
+def _top_fields() -> dict[str, Field]:
+    return {name: field for group in GROUPS.values() for name, field in group.items()}
 
 
-def field_names(config: ConfigDict) -> list[str]:
-    """The paths of all fields and sections, as `batch_size`, `optim.gen.b1`, `veegan`."""
-    leaves = [path for path, _ in _leaves(config.to_dict())]
-    sections = {path[:i] for path in leaves for i, letter in enumerate(path) if letter == "."}
-    return sorted({*leaves, *sections})
+def sections() -> dict[str, Callable[..., Any]]:
+    """Returns every section by its path, as the function whose options are the section's fields."""
+    entries = {name: entry for registry in REGISTRIES.values() for name, entry in registry.items()}
+    return {**SHARED_SECTIONS, **entries}
 
 
-def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+@functools.cache
+def options(entry: Callable[..., Any]) -> Mapping[str, Field]:
+    """Returns the options of a function by name: its keyword-only arguments that have defaults."""
+    docs = _argument_docs(entry)
+    return {
+        p.name: Field(
+            default=p.default,
+            doc=docs.get(p.name, ""),
+            choices=typing.get_args(p.annotation) if typing.get_origin(p.annotation) is Literal else (),
+        )
+        for p in inspect.signature(entry, eval_str=True).parameters.values()
+        if p.kind is p.KEYWORD_ONLY and p.default is not p.empty
+    }
+
+
+def _argument_docs(function: Callable[..., Any]) -> dict[str, str]:
+    """Returns what the section `Args:` of a docstring says of each argument, as one line."""
+    _, _, after = (inspect.getdoc(function) or "").partition("\nArgs:\n")
+    section = re.split(r"^\S", after, maxsplit=1, flags=re.MULTILINE)[0]
+    _, *parts = re.split(r"^ {4}(\w+): ", section, flags=re.MULTILINE)
+    return {name: " ".join(text.split()) for name, text in zip(parts[::2], parts[1::2], strict=True)}
+
+
+def field_names(config: ConfigDict | Mapping[str, Any]) -> list[str]:
+    """Returns the paths of all fields and sections of a config, as `batch_size`, `optim.gen.b1`, `veegan`."""
+    names = set(config)
+    for name, value in config.items():
+        if isinstance(value, ConfigDict | Mapping):
+            names |= {f"{name}.{inner}" for inner in field_names(value)}
+    return sorted(names)
+
+
+def leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yields the path and the value of every leaf of a tree of dicts."""
     for name, value in tree.items():
         if isinstance(value, Mapping):
-            yield from _leaves(value, f"{prefix}{name}.")
+            yield from leaves(value, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", value
