@@ -13,8 +13,8 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from configs import cifar10, stacked_digits, stacked_mnist
-from veegan_jax.config.check import suggestion
 from veegan_jax.config.fields import base_config
+from veegan_jax.errors import suggestion
 
 Rows = dict[str, dict[str, Any]]
 

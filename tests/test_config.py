@@ -9,10 +9,9 @@ from configs import compare
 from tests.data_files import tiny_options
 from tests.helpers import ROOT, tiny
 from veegan_jax.config.build import build
-from veegan_jax.config.check import suggestion
 from veegan_jax.config.convert import comparison, differences, effective, from_effective, from_json
 from veegan_jax.config.fields import CHOICES, MINIMA, REGISTRIES, base_config, options
-from veegan_jax.errors import UserError
+from veegan_jax.errors import UserError, suggestion
 
 
 def changed(path, value):

@@ -1,4 +1,7 @@
-"""The one kind of error that a person at the keyboard can mend."""
+"""The errors that the user of the program can mend, and how messages are worded. This module imports no package."""
+
+import difflib
+from collections.abc import Iterable
 
 
 class UserError(Exception):
@@ -16,3 +19,10 @@ def one_line(error: BaseException) -> str:
     """Returns the first line of what an error says, at most 300 characters; its type's name where it says nothing."""
     lines = [" ".join(line.split()) for line in str(error).splitlines() if line.strip()]
     return lines[0][:300] if lines else type(error).__name__
+
+
+def suggestion(given: str, valid: Iterable[str]) -> str:
+    """Returns 'did you mean …?' where a valid name is close to the given one, and in any case what is valid."""
+    listed = sorted(map(str, valid))
+    near = difflib.get_close_matches(given, listed, n=1)
+    return (f"did you mean {near[0]!r}? " if near else "") + f"valid: {', '.join(listed)}"

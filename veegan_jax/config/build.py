@@ -9,10 +9,10 @@ import numpy as np
 import optax
 from ml_collections import ConfigDict
 
-from veegan_jax.config.check import suggestion, validate
+from veegan_jax.config.check import validate
 from veegan_jax.config.fields import REGISTRIES
 from veegan_jax.data.base import Source
-from veegan_jax.errors import UserError
+from veegan_jax.errors import UserError, suggestion
 from veegan_jax.metrics import METRICS, Column, default_best
 from veegan_jax.metrics.latent import RECONSTRUCTOR_COLUMNS
 from veegan_jax.models.network import STATISTICS, Nets, packed, spectrally_normalised

@@ -1,6 +1,5 @@
 """The checks of a configuration that need neither data nor devices."""
 
-import difflib
 import math
 import typing
 from collections.abc import Callable, Iterator, Mapping
@@ -19,7 +18,7 @@ from veegan_jax.config.fields import (
     base_config,
     field_names,
 )
-from veegan_jax.errors import UserError
+from veegan_jax.errors import UserError, suggestion
 from veegan_jax.objectives.optimizer import adam
 
 
@@ -72,13 +71,6 @@ def _check_options(section: str, chosen: ConfigDict, entry: Callable[..., Any]) 
 def _check_choice(field: str, value: Any, choices: typing.Iterable[Any]) -> None:
     if value not in (listed := list(choices)):
         raise UserError(f"config.{field} is {value!r}; {suggestion(str(value), listed)}")
-
-
-def suggestion(given: str, valid: typing.Iterable[str]) -> str:
-    """'did you mean …?' where something is close, and always what is valid."""
-    listed = sorted(map(str, valid))
-    near = difflib.get_close_matches(given, listed, n=1)
-    return (f"did you mean {near[0]!r}? " if near else "") + f"valid: {', '.join(listed)}"
 
 
 def _fields(given: Mapping[str, Any], known: ConfigDict, section: str = "") -> Iterator[tuple[str, Any]]:

@@ -11,9 +11,8 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from veegan_jax.config.build import build
-from veegan_jax.config.check import suggestion
 from veegan_jax.config.convert import comparison, effective, read_json
-from veegan_jax.errors import NonFiniteError, UserError
+from veegan_jax.errors import NonFiniteError, UserError, suggestion
 from veegan_jax.evaluation.scores import Evaluation
 from veegan_jax.evaluation.tables import table
 from veegan_jax.experiments.run import Outcome, train
