@@ -86,5 +86,10 @@ _topology = _matching(r"\d+(x\d+){1,2}", "a topology, as 4x8")
 _number = _matching(r"\d+", "a number")
 
 
-if __name__ == "__main__":
+def run() -> None:
+    """Runs the program and exits."""
     sys.exit(main(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    run()

@@ -20,7 +20,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from veegan_jax import main as cli
+from veegan_jax import main as command_line
+from veegan_jax.cli.exit_codes import EXIT_ERROR, EXIT_STOPPED
 from veegan_jax.config.convert import comparison
 from veegan_jax.errors import UserError
 from veegan_jax.experiments.compare import finished
@@ -43,7 +44,7 @@ def main(argv: Sequence[str]) -> int:
     """Does what the command line asks for, and returns the exit code."""
     options, rest = _parser().parse_known_args(argv)
     command = ["--config", options.config, *rest]
-    config, workdir = cli.parse(["sweep", *command])
+    config, workdir = command_line.parse(["sweep", *command])
     rows = comparison(config) if config else {}
     if not rows:
         raise UserError(f"--config {options.config} compares nothing; try configs/compare.py:grid")
@@ -149,10 +150,10 @@ def _run_local(cells: Sequence[Cell], command: Sequence[str], workers: int, dry_
         print(f"\n{len(failed)} of {len(cells)} rows failed; the same command tries them again:", file=sys.stderr)
         for cell, reason in failed:
             print(f"  {cell.name}: {reason} ({cell.log})", file=sys.stderr)
-        return cli.EXIT_ERROR
+        return EXIT_ERROR
     if pool.stopped:
         print("stopped, and saved; the same command goes on", file=sys.stderr)
-        return cli.EXIT_STOPPED
+        return EXIT_STOPPED
     return subprocess.run([*MAIN, *command], check=False).returncode
 
 
@@ -179,7 +180,7 @@ class Pool:
                     self._slots.append(slot)
                     if code == 0:
                         print(f"{cell.name}: done", flush=True)
-                    elif code != cli.EXIT_STOPPED:
+                    elif code != EXIT_STOPPED:
                         failed.append((cell, _reason(cell, code)))
                         print(f"{cell.name}: failed", flush=True)
                     elif not self.stopped:
@@ -222,9 +223,14 @@ def _reason(cell: Cell, code: int) -> str:
     return f"exit code {code}: {(errors or lines or ['no output'])[-1].removeprefix('error: ')}"
 
 
-if __name__ == "__main__":
+def run() -> None:
+    """Runs the program and exits."""
     try:
         sys.exit(main(sys.argv[1:]))
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
-        sys.exit(cli.EXIT_ERROR)
+        sys.exit(EXIT_ERROR)
+
+
+if __name__ == "__main__":
+    run()

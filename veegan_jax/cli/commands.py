@@ -1,4 +1,4 @@
-"""What each `--mode` does."""
+"""What each `--mode` does: one function a mode."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -26,15 +26,15 @@ from veegan_jax.storage.folder import stored_config
 
 
 class Options(NamedTuple):
-    """What the command line gives a command.
+    """What the command line says to the function of a mode.
 
     Attributes:
-        config: the experiment; may be None where the workdir holds a run.
+        config: the experiment; None to take the config of the run in the workdir.
         workdir: the run's folder.
         step: the checkpoint to use: 'latest', 'best' or a number.
-        num: how many examples to sample, reconstruct or look for.
-        seed: of what is sampled or reconstructed.
-        row: of a comparison, the only row to train; empty for all.
+        num: the number of examples to sample, reconstruct or invert.
+        seed: the seed of what is sampled or reconstructed.
+        row: the only row of a comparison to train; empty for all rows.
     """
 
     config: ConfigDict | None
@@ -45,8 +45,8 @@ class Options(NamedTuple):
     row: str = ""
 
 
-def pin(options: Options) -> None:
-    """Sets what a run wants of the environment, before JAX makes its devices."""
+def set_environment(options: Options) -> None:
+    """Sets the variables of the environment that the config asks for, before JAX makes its devices."""
     config = _config(options)
     runs = [config, *comparison(config).values()]
     versions.set_xla_env(max(run.logical_shards for run in runs), any(run.deterministic for run in runs))
