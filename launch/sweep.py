@@ -4,9 +4,9 @@
     python -m launch.sweep --config configs/compare.py:grid --slurm='--gpus-per-node=1 --time=2:00:00'
     python -m launch.sweep --config configs/compare.py:grid --kubernetes='grid --image=IMAGE --claim=runs --gpus=1'
 
-What else is given goes to veegan_jax.main, as --workdir and --config.FIELD. A row is trained with all its seeds, in the
-folder where the comparison itself would; those that are finished are skipped and interrupted ones go on. At the end the
-ordinary command reads them all, and writes the table.
+All other arguments go to veegan_jax.main, as --workdir and --config.FIELD. A row is trained with all its seeds, in the
+folder where the comparison itself would train it. Rows that are finished are skipped, and interrupted rows are resumed.
+At the end the comparison's own command reads all rows and writes the table.
 """
 
 import argparse
@@ -27,12 +27,12 @@ from veegan_jax.errors import UserError
 from veegan_jax.experiments.compare import finished
 
 MAIN = [sys.executable, "-m", "veegan_jax.main"]
-# What a job's element has in its environment, of SLURM and of Kubernetes: the number of its row.
+# The variables in which SLURM and Kubernetes tell an element of a job its number, which is that of its row.
 INDICES = ("SLURM_ARRAY_TASK_ID", "JOB_COMPLETION_INDEX")
 
 
 class Cell(NamedTuple):
-    """A row: its number in the comparison, its name, where its output goes, and whether it is finished."""
+    """A row of the comparison: its number, its name, the file for its output, and whether the row is finished."""
 
     number: int
     name: str
@@ -76,17 +76,24 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--config", required=True, help="a comparison, as configs/compare.py:grid")
     where = parser.add_mutually_exclusive_group()
-    where.add_argument("--local", type=_positive, metavar="N", help="so many at once, on this machine (1)")
+    where.add_argument("--local", type=_positive, metavar="N", help="train N rows at once on this machine (1)")
     where.add_argument(
-        "--slurm", type=shlex.split, nargs="?", const=[], metavar="FLAGS", help="a SLURM array; flags of sbatch"
+        "--slurm",
+        type=shlex.split,
+        nargs="?",
+        const=[],
+        metavar="FLAGS",
+        help="submit a SLURM array; FLAGS are sbatch's",
     )
     where.add_argument(
         "--kubernetes",
         type=shlex.split,
         metavar="'NAME FLAGS'",
-        help="an indexed job; its name, and flags of launch.k8s",
+        help="submit an indexed job; NAME is the job's, FLAGS are launch.k8s's",
     )
-    where.add_argument("--cell", type=int, metavar="I", help=f"row number I alone; by default {' or '.join(INDICES)}")
+    where.add_argument(
+        "--cell", type=int, metavar="I", help=f"train row number I alone; by default {' or '.join(INDICES)}"
+    )
     parser.add_argument("--dry-run", action="store_true", help="print the commands instead")
     return parser
 
@@ -98,7 +105,7 @@ def _positive(text: str) -> int:
 
 
 def _index(options: argparse.Namespace) -> int | None:
-    """The row asked for: by --cell, or, where nothing else is asked for, by the environment of a job."""
+    """Returns the row that --cell or, without any such option, the environment of a job asks for; None for all rows."""
     found = [os.environ[name] for name in INDICES if name in os.environ]
     if options.cell is None and found and (options.local, options.slurm, options.kubernetes) == (None, None, None):
         return int(found[0])
@@ -106,7 +113,7 @@ def _index(options: argparse.Namespace) -> int | None:
 
 
 def _run_one(cells: Sequence[Cell], index: int, command: Sequence[str], dry_run: bool) -> int:
-    """Becomes the process of one row, so that signals and the exit code are its own."""
+    """Replaces this process by that of one row, so that signals and the exit code are the row's own."""
     if not 0 <= index < len(cells):
         raise UserError(f"row {index} is none of the comparison's {len(cells)}, 0 to {len(cells) - 1}")
     process = _train(cells[index], command)
@@ -125,7 +132,7 @@ def _show(process: Sequence[str]) -> None:
 
 
 def _submit(process: Sequence[str], table: Sequence[str], dry_run: bool) -> int:
-    """Hands the rows to a scheduler; the table is for a person to ask for, once they are finished."""
+    """Hands the rows to a scheduler, and prints the command by which a person gets the table in the end."""
     if process:
         _show(process)
     code = subprocess.run(process, check=False).returncode if process and not dry_run else 0
@@ -152,13 +159,17 @@ def _run_local(cells: Sequence[Cell], command: Sequence[str], workers: int, dry_
             print(f"  {cell.name}: {reason} ({cell.log})", file=sys.stderr)
         return EXIT_ERROR
     if pool.stopped:
-        print("stopped, and saved; the same command goes on", file=sys.stderr)
+        print("stopped; the rows are saved, and the same command resumes them", file=sys.stderr)
         return EXIT_STOPPED
     return subprocess.run([*MAIN, *command], check=False).returncode
 
 
 class Pool:
-    """Some processes at a time. SIGTERM and Ctrl-C are passed on to them, and start no more."""
+    """Trains rows, some at a time. After SIGTERM or Ctrl-C, which are passed on to the rows, no more are started.
+
+    Attributes:
+        stopped: whether a signal has come.
+    """
 
     def __init__(self, command: Sequence[str], workers: int):
         self._command, self._slots = command, list(range(workers))
@@ -166,7 +177,7 @@ class Pool:
         self.stopped = False
 
     def run(self, cells: Sequence[Cell]) -> list[tuple[Cell, str]]:
-        """Trains all, and gives those that failed, each with its reason."""
+        """Trains the rows, and returns those that failed, each with its reason."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
         waiting, failed = list(cells), []
@@ -184,7 +195,7 @@ class Pool:
                         failed.append((cell, _reason(cell, code)))
                         print(f"{cell.name}: failed", flush=True)
                     elif not self.stopped:
-                        waiting.append(cell)  # someone stopped this one alone
+                        waiting.append(cell)  # somebody stopped this row alone
         return failed
 
     def _start(self, cell: Cell) -> None:
@@ -192,7 +203,8 @@ class Pool:
         cell.log.parent.mkdir(parents=True, exist_ok=True)
         print(f"{cell.name}: started, {cell.log}", flush=True)
         with cell.log.open("ab") as log:
-            # In a session of its own: a terminal's Ctrl-C reaches this process alone, which passes it on once.
+            # The row gets a session of its own, so that a terminal's Ctrl-C reaches this process alone, which passes it
+            # on once.
             process = subprocess.Popen(
                 _train(cell, self._command),
                 stdin=subprocess.DEVNULL,
@@ -210,7 +222,7 @@ class Pool:
 
 
 def _devices(slot: int) -> dict[str, str]:
-    """With CUDA_VISIBLE_DEVICES=0,1,… each process has one of them; otherwise all see all."""
+    """Returns the variables that give a process one of CUDA_VISIBLE_DEVICES=0,1,…; without these all see all GPUs."""
     devices = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
     return {"CUDA_VISIBLE_DEVICES": devices[slot % len(devices)]} if len(devices) > 1 else {}
 
