@@ -5,10 +5,10 @@
 #   launch/tpu_vm.sh NAME ZONE TYPE CONFIG [--dry-run] [--spot] [--delete] [more arguments of veegan_jax.main …]
 #   launch/tpu_vm.sh veegan us-central1-a v5litepod-8 configs/ring.py
 #
-# The script creates the VM, or uses the one of that name; sets it up with the code as committed; trains on all hosts; and
-# copies the run to runs/NAME every ten minutes and at the end (the copy before that is runs/NAME.before). A run that is
-# stopped is resumed. A VM that is preempted (--spot is cheaper, and may be preempted at any time) is replaced, and the run
-# resumes from the last copy. Training survives this script and its connection: the same command follows it again.
+# The script creates the VM, or uses the one of that name; sets it up with the code as committed; trains on all hosts;
+# and copies the run to runs/NAME every ten minutes and at the end (the copy before that is runs/NAME.before). A run that
+# is stopped is resumed. A VM that is preempted (--spot is cheaper, and may be preempted at any time) is replaced, and the
+# run resumes from the last copy. Training survives this script and its connection: the same command follows it again.
 # --delete deletes the VM once the finished run is fetched. Otherwise the VM stays and costs money: the last line printed
 # is the command that deletes it.
 set -euo pipefail
@@ -94,8 +94,8 @@ prepare() {
   remote all "touch veegan_jax/.ready"
 }
 
-# Fetches the run as it is, completely or not at all. (Exit code 1 of tar says that a file changed meanwhile. Digests tell
-# a checkpoint that was copied in part.)
+# Fetches the run as it is, completely or not at all. (Exit code 1 of tar says that a file changed meanwhile. Digests
+# tell a checkpoint that was copied in part.)
 fetch() {
   remote 0 "cd veegan_jax && { tar -czf ../run.tar.gz runs/$name || [ \$? = 1 ]; }" &&
     copy "$name:run.tar.gz" "$scratch/run.tar.gz" 0 &&
@@ -105,7 +105,7 @@ fetch() {
     step mv "$scratch/runs/$name" "runs/$name"
 }
 
-# Trains on all hosts until they end, and fetches every ten minutes; the exit code is that of the first host that failed.
+# Trains on all hosts until they end, and fetches every ten minutes; the exit code is that of the first host to fail.
 train() {
   set -m # gives the command a group of its own, which `leave` ends as a whole
   remote all "cd veegan_jax && launch/detached.sh ~/run $(printf ' %q' "${program[@]}")" &

@@ -211,6 +211,8 @@ TABLES = {
             "--process_id is 2; of 2 processes it must be 0 to 1",
             ("--coordinator=a:1", "--num_processes=2", "--process_id=2"),
         ),
+        "value of no flag": Bad("'x' is no flag; flags look like", ("--config.seed=3", "x")),
+        "heartbeat": Bad("--heartbeat_seconds is '0'; it must be a positive", ("--heartbeat_seconds=0",)),
         "no process": Bad("--num_processes is 'two'; it must be an integer", ("--num_processes=two",)),
         "several to evaluate": Bad(
             "--mode evaluate is the work of one process; several only train",
@@ -278,6 +280,14 @@ TABLES = {
             "--config rong.json: it cannot be read: No such file", ("--config=rong.json",), config=False
         ),
         "neither": config("mine.txt", "x", "--config mine.txt: it must be a file .py, as configs/ring.py, or .json"),
+        "unknown name": Bad(
+            "--config rung: it is neither a file nor the name of a config; did you mean 'ring'?",
+            ("--config=rung",),
+            config=False,
+        ),
+        "unknown variant of a name": Bad(
+            "DATA is 'rings'; did you mean 'ring'?", ("--config=compare:rings",), config=False
+        ),
         "no name": Bad("--config '': it must be a file .py", ("--config=",), config=False),
         "a folder": Bad("it must be a file .py", (f"--config={ROOT / 'configs'}",), config=False),
         "unknown field": python(
