@@ -773,7 +773,7 @@ def _run() -> Path:
     """The folder of a run that has been saved at steps 4 and 8."""
     folder, config = _folder() / "run", tiny()
     experiment = build(config)
-    with closing(Checkpoints(folder, keep_latest=2)) as checkpoints:
+    with closing(Checkpoints(folder, best_metric=experiment.best_metric, keep_latest=2)) as checkpoints:
         for step in (4, 8):
             checkpoints.save(step, initial_state(experiment), effective(config))
     (folder / "config.json").write_text(json.dumps(effective(config), indent=2) + "\n")

@@ -1,4 +1,4 @@
-"""What is installed: packages, configs, types and the command. `.ci/check-wheel` builds and installs the wheel itself."""
+"""What is installed: packages, configs, types and the command. `.ci/check-wheel` builds the wheel and tries it."""
 
 import tomllib
 

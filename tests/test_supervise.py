@@ -107,8 +107,8 @@ def test_an_error_of_the_program_is_shown_after_jax_has_had_its_time():
 READING = """
 import jax
 from types import SimpleNamespace
-from veegan_jax.experiments.run import feed
 from veegan_jax.parallel import processes
+from veegan_jax.train.feed import Batches
 """
 
 
@@ -117,7 +117,7 @@ def test_a_process_whose_first_batch_does_not_come_is_ended():
     processes._group = group
     jax.process_count = lambda: 2
     stream = SimpleNamespace(batches=lambda first, size: iter(lambda: time.sleep(30), 0))
-    feed(SimpleNamespace(stream=stream), 2, [])(0)(1)
+    Batches(SimpleNamespace(stream=stream), 2, [], 0).take(1)
 """
     process = supervised(body, heartbeat=2, imports=READING)
     assert re.search("process 1 on .* waited 3 s for a batch of its data", ended(process, 76)[1])

@@ -152,11 +152,11 @@ def _run(argv: Sequence[str], rest: Sequence[str], join: Callable[[], None]) -> 
     from veegan_jax.cli import commands
     from veegan_jax.parallel import processes
 
-    options = commands.Options(config, workdir, STEP.value, NUM.value, SAMPLE_SEED.value, ROW.value)
+    options = commands.Options(MODE.value, config, workdir, STEP.value, NUM.value, SAMPLE_SEED.value, ROW.value)
     commands.set_environment(options)
     join()
     _find_devices()
-    stopped_by = commands.COMMANDS[MODE.value](options)
+    stopped_by = commands.COMMANDS[options.mode](options)
     if stopped_by is None:
         return 0
     if processes.is_primary():

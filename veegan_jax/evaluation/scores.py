@@ -8,8 +8,7 @@ from typing import TypeVar
 import numpy as np
 
 from veegan_jax.config.build import Experiment
-from veegan_jax.config.check import suggestion
-from veegan_jax.errors import UserError, one_line
+from veegan_jax.errors import UserError, one_line, suggestion
 from veegan_jax.evaluation.classifier import classifier
 from veegan_jax.evaluation.inception import inception
 from veegan_jax.inference.model import Sampler
