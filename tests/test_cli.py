@@ -77,6 +77,21 @@ def test_help_has_a_line_with_an_example_for_each_mode_and_explains_each_flag():
 
 
 @pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--help_config"], "batch_size"),
+        (["--help_config=batch_size"], "batch_size"),
+        (["--help_config", "optim.gen.b1"], "b1"),
+        (["--help_config", "veegan"], "reconstructor_std"),
+    ],
+)
+def test_fields_of_the_config_are_explained(fork_server, tmp_path, arguments, says):
+    done = fork_server("veegan_jax.main", arguments, cwd=tmp_path, env=environment())
+    assert (done.returncode, done.stderr) == (0, "")
+    assert says in done.stdout
+
+
+@pytest.mark.parametrize(
     ("given", "file", "workdir"),
     [
         ("ring", "configs/ring.py", "runs/ring"),

@@ -130,9 +130,13 @@ def _information(rest: Sequence[str]) -> str | None:
         return f"veegan-jax {__version__}"
     if HELP_CONFIG.value is None:
         return None
+    names = [name for name in (HELP_CONFIG.value, *rest) if name]
+    if len(names) > 1:
+        raise UserError(explain.stray_argument(names[1]))
+    _import_jax()
     from veegan_jax.config.help import describe
 
-    return describe("".join([HELP_CONFIG.value, *rest[:1]]))
+    return describe("".join(names))
 
 
 def _config_and_workdir(argv: Sequence[str], rest: Sequence[str]) -> tuple[ConfigDict | None, Path]:

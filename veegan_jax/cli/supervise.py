@@ -113,7 +113,7 @@ def failure_message(group: ProcessGroup, code: int, status: ChildStatus) -> str:
     Args:
         group: how this process joined the others.
         code: the exit code of the child; the negative number of the signal that ended it.
-        status: what the child has told its parent.
+        status: what the parent has heard from the child.
     """
     number = "" if group.process_id is None else f" {group.process_id}"
     here = f"process{number} on {platform.node()}"
