@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Runs a command that outlives the connection it was started from: the first call starts it; every call shows its output
-# until it ends, and exits with its code.
+# Runs a command that outlives the connection from which it was started. The first call starts the command; every call
+# shows the command's output until the command ends, and exits with its exit code.
 #
-#   launch/detached.sh STEM COMMAND …    # leaves STEM.log; STEM.lock, STEM.pid and STEM.code as long as it is needed
+#   launch/detached.sh STEM COMMAND …    # leaves STEM.log, and STEM.lock, STEM.pid and STEM.code while they are needed
 set -euo pipefail
 
 if [ $# -lt 2 ]; then
@@ -13,10 +13,10 @@ stem=$1
 shift
 mkdir -p "$(dirname "$stem")"
 exec 9>>"$stem.lock"
-# Whoever holds the lock, which ends with its process, runs. A code that nobody has read belongs to a run that ended while
-# the connection was lost.
+# A running command holds the lock, which ends with the command's process. A code that nobody has read belongs to a
+# command that ended while the connection was lost.
 if flock -n 9 && [ ! -e "$stem.code" ]; then
-  : >"$stem.log" # here, so that it is there to be followed
+  : >"$stem.log" # the log has to exist when it is followed below
   # shellcheck disable=SC2016 # expanded by the inner shell
   setsid bash -c 'stem=$1; shift; code=0; "$@" || code=$?; echo "$code" >"$stem.code"' detached "$stem" "$@" \
     </dev/null >>"$stem.log" 2>&1 &
@@ -24,7 +24,7 @@ if flock -n 9 && [ ! -e "$stem.code" ]; then
 fi
 exec 9>&-
 tail --pid="$(cat "$stem.pid")" --lines=+1 --follow "$stem.log"
-# What ended without a word was killed: 76, as when another process of the run was.
+# A command that has left no code was killed. Its code is then 76, as when another process of the run was killed.
 code=$(cat "$stem.code" 2>/dev/null || echo 76)
 rm -f "$stem.code"
 exit "$code"

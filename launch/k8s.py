@@ -4,8 +4,8 @@
     python -m launch.k8s gpu NAME CONFIG --image=IMAGE --claim=CLAIM --hosts=2 --gpus=8
     python -m launch.k8s sweep NAME CONFIG --image=IMAGE --claim=CLAIM --cells=10 --gpus=1    # launch/sweep.py calls it
 
-tpu and gpu need the JobSet controller in the cluster. The run is the folder NAME of the claim, and data are looked for
-in its folder data. launch/kubernetes/Dockerfile makes the image. What else is given goes to veegan_jax.main.
+tpu and gpu need the JobSet controller in the cluster. The run is the folder NAME of the claim, and data are read from
+the claim's folder data. launch/kubernetes/Dockerfile makes the image. All other arguments go to veegan_jax.main.
 """
 
 import argparse
@@ -32,7 +32,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def render(options: argparse.Namespace, arguments: Sequence[str]) -> str:
-    """The manifest of these options, whose containers run the program with these arguments."""
+    """Returns the manifest for these options; its containers run the program with these arguments."""
     run = ["--config", options.config, "--workdir", f"/runs/{options.name}", *arguments]
     command = json.dumps(["python", "-m", *options.program, *run])  # YAML takes JSON, and its quotes
     text = (MANIFESTS / f"{options.kind}.yaml").read_text()
@@ -46,24 +46,24 @@ def _parser() -> argparse.ArgumentParser:
     kinds = parser.add_subparsers(dest="kind", required=True, metavar="tpu|gpu|sweep")
     tpu = _kind(kinds, "tpu", ["veegan_jax.main", "--distributed"])
     tpu.add_argument("--accelerator", type=_label, default="tpu-v5-lite-podslice", help="GKE's name of the TPU")
-    tpu.add_argument("--topology", type=_topology, required=True, help="of the slice, as 4x8")
-    tpu.add_argument("--hosts", type=_number, required=True, help="of the slice, as 8")
-    tpu.add_argument("--chips", type=_number, required=True, help="of each host, as 4")
+    tpu.add_argument("--topology", type=_topology, required=True, help="the slice's topology, as 4x8")
+    tpu.add_argument("--hosts", type=_number, required=True, help="the slice's number of hosts, as 8")
+    tpu.add_argument("--chips", type=_number, required=True, help="chips of each host, as 4")
     gpu = _kind(kinds, "gpu", ["veegan_jax.main"])
-    gpu.add_argument("--hosts", type=_number, required=True, help="how many")
-    gpu.add_argument("--gpus", type=_number, required=True, help="of each host; one process has all of them")
+    gpu.add_argument("--hosts", type=_number, required=True, help="the number of hosts")
+    gpu.add_argument("--gpus", type=_number, required=True, help="GPUs of each host; one process has all of them")
     sweep = _kind(kinds, "sweep", ["launch.sweep"])
-    sweep.add_argument("--cells", type=_number, required=True, help="how many rows the comparison has")
-    sweep.add_argument("--parallel", type=_number, default=8, help="how many at once (8)")
-    sweep.add_argument("--gpus", type=_number, default=0, help="of each row (none)")
+    sweep.add_argument("--cells", type=_number, required=True, help="the number of the comparison's rows")
+    sweep.add_argument("--parallel", type=_number, default=8, help="train this many rows at once (8)")
+    sweep.add_argument("--gpus", type=_number, default=0, help="GPUs of each row (0)")
     return parser
 
 
 def _kind(kinds: Any, kind: str, program: Sequence[str]) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = kinds.add_parser(kind, allow_abbrev=False)
     parser.set_defaults(program=program)
-    parser.add_argument("name", type=_label, help="of the job, and of the run's folder")
-    parser.add_argument("config", help="as configs/stacked_mnist.py, in the image")
+    parser.add_argument("name", type=_label, help="the name of the job and of the run's folder")
+    parser.add_argument("config", help="a config in the image, as configs/stacked_mnist.py")
     parser.add_argument("--image", type=_image, required=True)
     parser.add_argument("--claim", type=_label, required=True, help="a PersistentVolumeClaim that all pods can mount")
     parser.add_argument("--dry-run", action="store_true", help="print the manifest instead")
@@ -79,12 +79,17 @@ def _matching(pattern: str, what: str) -> Callable[[str], str]:
     return check
 
 
-# A pod's name is the job's and 23 letters more, and at most 63.
+# A pod's name has 23 characters more than the job's, and may have 63.
 _label = _matching(r"[a-z]([-a-z0-9]{0,38}[a-z0-9])?", "a name of at most 40 of a-z, 0-9 and -")
 _image = _matching(r"[\w./:@-]+", "the name of an image")
 _topology = _matching(r"\d+(x\d+){1,2}", "a topology, as 4x8")
 _number = _matching(r"\d+", "a number")
 
 
-if __name__ == "__main__":
+def run() -> None:
+    """Runs the program and exits."""
     sys.exit(main(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    run()

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Trains one run with N processes on this machine's CPUs, as N hosts would.
+# Trains one run with N processes on this machine's CPUs, as N hosts would train it.
 #
 #   launch/local.sh N CONFIG [--dry-run] [--devices=D] [more arguments of veegan_jax.main …]
 #   launch/local.sh 2 configs/ring.py --devices=2
 #
-# Each process has D simulated devices (1), and its number in front of its lines. Ctrl-C and SIGTERM reach all of them.
-# Once one has failed the others get GRACE seconds (45) to end by themselves. The exit code is that of the first that failed.
+# Each process has D simulated devices (1), and its lines begin with its number. Ctrl-C and SIGTERM reach all processes.
+# When one process has failed, the others have GRACE seconds (45) to end. The exit code is that of the first failure.
 set -euo pipefail
 
 usage() {
@@ -48,11 +48,11 @@ forward() {
   done
 }
 
-# Of process $1, whose exit code is $2.
+# Notes that process $1 has ended with exit code $2.
 ended() {
   [ "$2" = 0 ] || echo "process $1 ended with exit code $2" >&2
   [ "$code" != 0 ] || code=$2
-  # One that was stopped, and saved (75), may be ahead of others that still write.
+  # A process that was stopped, and has saved (75), may be ahead of others that still write.
   case $2 in 0 | 75) ;; *) deadline=${deadline:-$((SECONDS + ${GRACE:-45}))} ;; esac
 }
 
@@ -64,7 +64,7 @@ numbered() {
 }
 
 trap 'forward TERM' INT TERM HUP
-set -m # each process in a group of its own: a terminal's Ctrl-C reaches this script alone, which passes it on once
+set -m # gives each process a group of its own: a terminal's Ctrl-C reaches this script alone, which passes it on once
 for ((i = 0; i < number; i++)); do
   env "${environment[@]}" JAX_PROCESS_ID="$i" "${command[@]}" </dev/null > >(numbered "$i") 2>&1 &
   running[i]=$!

@@ -4,9 +4,9 @@
     python -m launch.sweep --config configs/compare.py:grid --slurm='--gpus-per-node=1 --time=2:00:00'
     python -m launch.sweep --config configs/compare.py:grid --kubernetes='grid --image=IMAGE --claim=runs --gpus=1'
 
-What else is given goes to veegan_jax.main, as --workdir and --config.FIELD. A row is trained with all its seeds, in the
-folder where the comparison itself would; those that are finished are skipped and interrupted ones go on. At the end the
-ordinary command reads them all, and writes the table.
+All other arguments go to veegan_jax.main, as --workdir and --config.FIELD. A row is trained with all its seeds, in the
+folder where the comparison itself would train it. Rows that are finished are skipped, and interrupted rows are resumed.
+At the end the comparison's own command reads all rows and writes the table.
 """
 
 import argparse
@@ -20,18 +20,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from veegan_jax import main as cli
+from veegan_jax import main as command_line
+from veegan_jax.cli.exit_codes import EXIT_ERROR, EXIT_STOPPED
 from veegan_jax.config.convert import comparison
 from veegan_jax.errors import UserError
 from veegan_jax.experiments.compare import finished
 
 MAIN = [sys.executable, "-m", "veegan_jax.main"]
-# What a job's element has in its environment, of SLURM and of Kubernetes: the number of its row.
+# The variables in which SLURM and Kubernetes tell an element of a job its number, which is that of its row.
 INDICES = ("SLURM_ARRAY_TASK_ID", "JOB_COMPLETION_INDEX")
 
 
 class Cell(NamedTuple):
-    """A row: its number in the comparison, its name, where its output goes, and whether it is finished."""
+    """A row of the comparison: its number, its name, the file for its output, and whether the row is finished."""
 
     number: int
     name: str
@@ -43,7 +44,7 @@ def main(argv: Sequence[str]) -> int:
     """Does what the command line asks for, and returns the exit code."""
     options, rest = _parser().parse_known_args(argv)
     command = ["--config", options.config, *rest]
-    config, workdir = cli.parse(["sweep", *command])
+    config, workdir = command_line.parse(["sweep", *command])
     rows = comparison(config) if config else {}
     if not rows:
         raise UserError(f"--config {options.config} compares nothing; try configs/compare.py:grid")
@@ -75,17 +76,24 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--config", required=True, help="a comparison, as configs/compare.py:grid")
     where = parser.add_mutually_exclusive_group()
-    where.add_argument("--local", type=_positive, metavar="N", help="so many at once, on this machine (1)")
+    where.add_argument("--local", type=_positive, metavar="N", help="train N rows at once on this machine (1)")
     where.add_argument(
-        "--slurm", type=shlex.split, nargs="?", const=[], metavar="FLAGS", help="a SLURM array; flags of sbatch"
+        "--slurm",
+        type=shlex.split,
+        nargs="?",
+        const=[],
+        metavar="FLAGS",
+        help="submit a SLURM array; FLAGS are sbatch's",
     )
     where.add_argument(
         "--kubernetes",
         type=shlex.split,
         metavar="'NAME FLAGS'",
-        help="an indexed job; its name, and flags of launch.k8s",
+        help="submit an indexed job; NAME is the job's, FLAGS are launch.k8s's",
     )
-    where.add_argument("--cell", type=int, metavar="I", help=f"row number I alone; by default {' or '.join(INDICES)}")
+    where.add_argument(
+        "--cell", type=int, metavar="I", help=f"train row number I alone; by default {' or '.join(INDICES)}"
+    )
     parser.add_argument("--dry-run", action="store_true", help="print the commands instead")
     return parser
 
@@ -97,7 +105,7 @@ def _positive(text: str) -> int:
 
 
 def _index(options: argparse.Namespace) -> int | None:
-    """The row asked for: by --cell, or, where nothing else is asked for, by the environment of a job."""
+    """Returns the row that --cell or, without any such option, the environment of a job asks for; None for all rows."""
     found = [os.environ[name] for name in INDICES if name in os.environ]
     if options.cell is None and found and (options.local, options.slurm, options.kubernetes) == (None, None, None):
         return int(found[0])
@@ -105,7 +113,7 @@ def _index(options: argparse.Namespace) -> int | None:
 
 
 def _run_one(cells: Sequence[Cell], index: int, command: Sequence[str], dry_run: bool) -> int:
-    """Becomes the process of one row, so that signals and the exit code are its own."""
+    """Replaces this process by that of one row, so that signals and the exit code are the row's own."""
     if not 0 <= index < len(cells):
         raise UserError(f"row {index} is none of the comparison's {len(cells)}, 0 to {len(cells) - 1}")
     process = _train(cells[index], command)
@@ -124,7 +132,7 @@ def _show(process: Sequence[str]) -> None:
 
 
 def _submit(process: Sequence[str], table: Sequence[str], dry_run: bool) -> int:
-    """Hands the rows to a scheduler; the table is for a person to ask for, once they are finished."""
+    """Hands the rows to a scheduler, and prints the command by which a person gets the table in the end."""
     if process:
         _show(process)
     code = subprocess.run(process, check=False).returncode if process and not dry_run else 0
@@ -149,15 +157,19 @@ def _run_local(cells: Sequence[Cell], command: Sequence[str], workers: int, dry_
         print(f"\n{len(failed)} of {len(cells)} rows failed; the same command tries them again:", file=sys.stderr)
         for cell, reason in failed:
             print(f"  {cell.name}: {reason} ({cell.log})", file=sys.stderr)
-        return cli.EXIT_ERROR
+        return EXIT_ERROR
     if pool.stopped:
-        print("stopped, and saved; the same command goes on", file=sys.stderr)
-        return cli.EXIT_STOPPED
+        print("stopped; the rows are saved, and the same command resumes them", file=sys.stderr)
+        return EXIT_STOPPED
     return subprocess.run([*MAIN, *command], check=False).returncode
 
 
 class Pool:
-    """Some processes at a time. SIGTERM and Ctrl-C are passed on to them, and start no more."""
+    """Trains rows, some at a time. After SIGTERM or Ctrl-C, which are passed on to the rows, no more are started.
+
+    Attributes:
+        stopped: whether a signal has come.
+    """
 
     def __init__(self, command: Sequence[str], workers: int):
         self._command, self._slots = command, list(range(workers))
@@ -165,7 +177,7 @@ class Pool:
         self.stopped = False
 
     def run(self, cells: Sequence[Cell]) -> list[tuple[Cell, str]]:
-        """Trains all, and gives those that failed, each with its reason."""
+        """Trains the rows, and returns those that failed, each with its reason."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
         waiting, failed = list(cells), []
@@ -179,11 +191,11 @@ class Pool:
                     self._slots.append(slot)
                     if code == 0:
                         print(f"{cell.name}: done", flush=True)
-                    elif code != cli.EXIT_STOPPED:
+                    elif code != EXIT_STOPPED:
                         failed.append((cell, _reason(cell, code)))
                         print(f"{cell.name}: failed", flush=True)
                     elif not self.stopped:
-                        waiting.append(cell)  # someone stopped this one alone
+                        waiting.append(cell)  # somebody stopped this row alone
         return failed
 
     def _start(self, cell: Cell) -> None:
@@ -191,7 +203,8 @@ class Pool:
         cell.log.parent.mkdir(parents=True, exist_ok=True)
         print(f"{cell.name}: started, {cell.log}", flush=True)
         with cell.log.open("ab") as log:
-            # In a session of its own: a terminal's Ctrl-C reaches this process alone, which passes it on once.
+            # The row gets a session of its own, so that a terminal's Ctrl-C reaches this process alone, which passes it
+            # on once.
             process = subprocess.Popen(
                 _train(cell, self._command),
                 stdin=subprocess.DEVNULL,
@@ -209,7 +222,7 @@ class Pool:
 
 
 def _devices(slot: int) -> dict[str, str]:
-    """With CUDA_VISIBLE_DEVICES=0,1,… each process has one of them; otherwise all see all."""
+    """Returns the variables that give a process one of CUDA_VISIBLE_DEVICES=0,1,…; without these all see all GPUs."""
     devices = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
     return {"CUDA_VISIBLE_DEVICES": devices[slot % len(devices)]} if len(devices) > 1 else {}
 
@@ -222,9 +235,14 @@ def _reason(cell: Cell, code: int) -> str:
     return f"exit code {code}: {(errors or lines or ['no output'])[-1].removeprefix('error: ')}"
 
 
-if __name__ == "__main__":
+def run() -> None:
+    """Runs the program and exits."""
     try:
         sys.exit(main(sys.argv[1:]))
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
-        sys.exit(cli.EXIT_ERROR)
+        sys.exit(EXIT_ERROR)
+
+
+if __name__ == "__main__":
+    run()

@@ -1,19 +1,20 @@
 #!/usr/bin/env bash
-# Trains one config on a Cloud TPU VM, of one host or of several, and fetches the run. Needs gcloud, logged in, with a
+# Trains one config on a Cloud TPU VM of one host or several, and fetches the run. gcloud has to be logged in, with a
 # project set.
 #
 #   launch/tpu_vm.sh NAME ZONE TYPE CONFIG [--dry-run] [--spot] [--delete] [more arguments of veegan_jax.main …]
 #   launch/tpu_vm.sh veegan us-central1-a v5litepod-8 configs/ring.py
 #
-# Makes the VM, or takes the one of that name; sets it up with the code as committed; trains on all hosts; copies the run
-# to runs/NAME every ten minutes and at the end (the copy before is in runs/NAME.before). A run that is stopped goes on, and
-# a VM that is preempted (--spot: cheaper, and it may be at any time) is made anew and goes on from the last copy.
-# Training survives this script and its connection: the same command takes it up again. --delete deletes the VM once the
-# finished run is fetched; otherwise it is left, and costs money: delete it with the command that is printed last.
+# The script creates the VM, or uses the one of that name; sets it up with the code as committed; trains on all hosts;
+# and copies the run to runs/NAME every ten minutes and at the end (the copy before that is runs/NAME.before). A run that
+# is stopped is resumed. A VM that is preempted (--spot is cheaper, and may be preempted at any time) is replaced, and the
+# run resumes from the last copy. Training survives this script and its connection: the same command follows it again.
+# --delete deletes the VM once the finished run is fetched. Otherwise the VM stays and costs money: the last line printed
+# is the command that deletes it.
 set -euo pipefail
 
 usage() {
-  sed -n '2,12s/^# \{0,1\}//p' "$0" >&2
+  sed -n '2,13s/^# \{0,1\}//p' "$0" >&2
   exit 2
 }
 
@@ -55,7 +56,7 @@ copy() {
   step gcloud compute tpus tpu-vm scp "$1" "$2" --zone "$zone" --worker "$3"
 }
 
-# A command on worker $1, a number or all of them.
+# Runs command $2 on worker $1, a number or "all".
 remote() {
   tpu ssh --worker "$1" --command "$2"
 }
@@ -65,7 +66,7 @@ state() {
   gcloud compute tpus tpu-vm describe "$name" --zone "$zone" --format 'value(state)' 2>/dev/null || echo GONE
 }
 
-# Once there was a VM, there may be none to be had for a while.
+# Creates the VM. A VM that was preempted may not be replaceable for a while, so that creation is tried again.
 create() {
   until tpu create --accelerator-type "$type" --version "$version" ${spot[@]+"${spot[@]}"}; do
     [ -n "$again" ] || exit 1
@@ -73,7 +74,7 @@ create() {
   done
 }
 
-# A VM with the code and its environment, and with what was fetched of the run, if there was another VM before.
+# Makes sure of a VM that has the code, its environment and, after another VM was lost, what was fetched of the run.
 prepare() {
   case $(state) in
     PREEMPTED | TERMINATED) tpu delete --quiet && create ;;
@@ -82,7 +83,7 @@ prepare() {
   esac
   step git archive --output "$scratch/source.tar.gz" HEAD
   copy "$scratch/source.tar.gz" "$name:" all
-  # The VM's own Python is older than 3.11; uv brings one.
+  # The VM's own Python is older than 3.11, so that uv installs another.
   remote all "mkdir -p veegan_jax && tar -xzf source.tar.gz -C veegan_jax && python3 -m pip install --user uv"
   remote all "cd veegan_jax && ~/.local/bin/uv venv --python 3.12 && ~/.local/bin/uv pip install -e '.[tpu]'"
   if [ -d "runs/$name" ]; then
@@ -93,7 +94,8 @@ prepare() {
   remote all "touch veegan_jax/.ready"
 }
 
-# The run as it is, whole or not at all. (tar's 1: a file changed meanwhile. Half a checkpoint is known by its digests.)
+# Fetches the run as it is, completely or not at all. (Exit code 1 of tar says that a file changed meanwhile. Digests
+# tell a checkpoint that was copied in part.)
 fetch() {
   remote 0 "cd veegan_jax && { tar -czf ../run.tar.gz runs/$name || [ \$? = 1 ]; }" &&
     copy "$name:run.tar.gz" "$scratch/run.tar.gz" 0 &&
@@ -103,9 +105,9 @@ fetch() {
     step mv "$scratch/runs/$name" "runs/$name"
 }
 
-# Trains on all hosts until they end, and fetches now and then; the exit code is the first host's that failed.
+# Trains on all hosts until they end, and fetches every ten minutes; the exit code is that of the first host to fail.
 train() {
-  set -m # in a group of its own, which `leave` can end as one
+  set -m # gives the command a group of its own, which `leave` ends as a whole
   remote all "cd veegan_jax && launch/detached.sh ~/run $(printf ' %q' "${program[@]}")" &
   following=$! fetched=$SECONDS
   set +m
@@ -119,7 +121,7 @@ train() {
   wait "$following"
 }
 
-# shellcheck disable=SC2329 # the trap's
+# shellcheck disable=SC2329 # the trap calls it
 leave() {
   [ -z "$following" ] || kill -- "-$following" 2>/dev/null || true
   [ -n "$dry" ] || rm -rf "$scratch"

@@ -5,6 +5,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ import jax
 import optax
 import pytest
 
+from tests.fork_server import ForkServer
+
 jax.config.update("jax_num_cpu_devices", 4)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -44,6 +47,17 @@ def _compiled_programs_are_let_go() -> Iterator[None]:
     maps = Path("/proc/self/maps")
     if maps.exists() and maps.read_text().count("\n") > 20_000:
         jax.clear_caches()
+
+
+@pytest.fixture(scope="session")
+def fork_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForkServer]:
+    """Runs commands as processes with four devices do, in a tenth of the time."""
+    folder, ours = tmp_path_factory.mktemp("fork_server"), ("XLA_FLAGS", "VEEGAN_DATA_DIR", "VEEGAN_INCEPTION")
+    environment = {name: value for name, value in os.environ.items() if name not in ours}
+    environment |= {"JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": "4", "MPLCONFIGDIR": str(folder)}
+    environment["PYTHONPATH"] = str(Path(__file__).resolve().parent.parent)
+    with closing(ForkServer(folder, environment)) as server:
+        yield server
 
 
 @pytest.fixture(autouse=True, scope="session")

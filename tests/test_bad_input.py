@@ -1,6 +1,6 @@
-"""Bad input, all of it: one line that says what is wrong, and nothing written or lost.
+"""Bad input of every kind: one line says what is wrong, and nothing is written or lost.
 
-A row of a table is a command in a folder that its `make` has filled. To add one, add a line.
+A row of a table is a command in a folder that its `make` has filled. To test another input, add a row.
 """
 
 import atexit
@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
@@ -22,6 +22,7 @@ import pytest
 from PIL import Image
 
 from tests import data_files
+from tests.fork_server import ForkServer
 from tests.helpers import ROOT, tiny
 from tests.test_tfds import write_digits
 from veegan_jax.config.build import build
@@ -36,14 +37,14 @@ class Bad(NamedTuple):
     """A command that has to be refused.
 
     Attributes:
-        says: what its line has to have: the key or file, the value, and what would be right.
-        arguments: of the command, besides `--config configs/ring.py`.
-        make: fills the folder that it runs in.
-        config: whether that config is given.
-        environment: its variables.
-        program: 'main' or 'prepare', of the package.
-        own_process: whether it is about what is read as a process starts.
-        lines: of stderr; more than one where a list is the point.
+        says: what the error has to contain: the key or file, the value, and what would be right.
+        arguments: the command's arguments, besides `--config configs/ring.py`.
+        make: fills the folder in which the command runs.
+        config: whether `--config configs/ring.py` is given.
+        environment: variables of the environment that are changed.
+        program: the module that is run.
+        own_process: whether the command needs a new process, since it is about what is read when a process starts.
+        lines: the number of lines on stderr; more than one where the error has to list something.
     """
 
     says: str
@@ -51,18 +52,18 @@ class Bad(NamedTuple):
     make: Callable[[Path], object] = lambda here: None
     config: bool = True
     environment: Mapping[str, str] = {}
-    program: str = "main"
+    program: str = "veegan_jax.main"
     own_process: bool = False
     lines: int = 1
 
 
 def field(value: str, says: str) -> Bad:
-    """A field of the config, given as an override."""
+    """A value of a field of the config, given as `--config.FIELD=VALUE`."""
     return Bad(says, (f"--config.{value}",))
 
 
 def config(name: str, content: str | bytes, says: str, *more: str) -> Bad:
-    """A config file."""
+    """A config file of this content."""
 
     def make(here: Path) -> None:
         (here / name).write_bytes(content if isinstance(content, bytes) else content.encode())
@@ -72,19 +73,19 @@ def config(name: str, content: str | bytes, says: str, *more: str) -> Bad:
 
 def python(body: str, says: str) -> Bad:
     """A config file whose get_config() has this body."""
-    return config("mine.py", f"from veegan_jax.config import base_config\n\ndef get_config():\n{body}", says)
+    return config("mine.py", f"from veegan_jax.config.fields import base_config\n\ndef get_config():\n{body}", says)
 
 
 def data(
     source: str, path: str, says: str, make: Callable[[Path], object] = lambda here: None, **variables: str
 ) -> Bad:
-    """Data files, at a path of the folder; 'x' by default."""
+    """Data files at a path of the folder."""
     arguments = (f"--config.data={source}", *([f"--config.{source}.path={path}"] if path else []))
     return Bad(says, arguments, make, environment=variables)
 
 
 def run(says: str, damage: Callable[[Path], object], *arguments: str, lines: int = 1) -> Bad:
-    """A run's folder, with checkpoints of steps 4 and 8, that something has happened to."""
+    """The folder of a run with checkpoints of steps 4 and 8, after something has damaged it."""
 
     def make(here: Path) -> None:
         shutil.copytree(_run(), here / "run")
@@ -93,25 +94,25 @@ def run(says: str, damage: Callable[[Path], object], *arguments: str, lines: int
     return Bad(says, ("--workdir=run", *(arguments or ("--mode=evaluate",))), make, config=False, lines=lines)
 
 
-# What is done to data
+# Data that are wrong or damaged.
 
 
 def array(name: str, **arrays: object) -> Callable[[Path], object]:
-    """An array in a file x.npy, or several in x.npz."""
+    """One array in a file x.npy, or several in x.npz."""
     if name == "x.npy":
         return lambda here: np.save(here / name, arrays["x"])
     return lambda here: np.savez(here / name, **arrays)
 
 
 def labelled(**changed: object) -> Callable[[Path], object]:
-    """A file like CIFAR-10's, some of whose arrays are others, or None to leave them out."""
+    """A file like CIFAR-10's, some of whose arrays are replaced, or left out where None replaces them."""
     x, y = data_files.photographs(6)
     arrays = {"x_train": x, "y_train": y, "x_test": x, "y_test": y, **changed}
     return array("x.npz", **{name: value for name, value in arrays.items() if value is not None})
 
 
 def digits(name: str, change: Callable[[bytes], bytes], folder: str = "x") -> Callable[[Path], object]:
-    """A set of digits, one of whose files is changed."""
+    """A set of digits with one file changed."""
 
     def make(here: Path) -> None:
         file = data_files.write_idx(here / folder) / name
@@ -121,7 +122,7 @@ def digits(name: str, change: Callable[[bytes], bytes], folder: str = "x") -> Ca
 
 
 def images(name: str, change: Callable[[Path], object]) -> Callable[[Path], object]:
-    """A folder of images with one file more."""
+    """A folder of images with one file added, or changed."""
     return lambda here: change(data_files.write_images(here / "x", 3) / name)
 
 
@@ -154,11 +155,11 @@ def other_class(folder: Path) -> None:
     (folder / "features.json").write_text('{"pythonClassName": "evil.Feature"}')
 
 
-# What is done to runs
+# Runs that are damaged.
 
 
 def every(pattern: str, change: Callable[[Path], object]) -> Callable[[Path], object]:
-    """Changes all files of a pattern."""
+    """Changes all files that match a pattern."""
 
     def damage(folder: Path) -> None:
         found = [file for file in folder.rglob(pattern) if file.is_file()]
@@ -210,6 +211,10 @@ TABLES = {
             "--process_id is 2; of 2 processes it must be 0 to 1",
             ("--coordinator=a:1", "--num_processes=2", "--process_id=2"),
         ),
+        "value of no flag": Bad("'x' is no flag; flags look like", ("--config.seed=3", "x")),
+        "heartbeat": Bad("--heartbeat_seconds is '0'; it must be a positive", ("--heartbeat_seconds=0",)),
+        "explanation of no field": Bad("config.batchsize is no field; did you mean", ("--help_config=batchsize",)),
+        "explanation of two": Bad("'seed' is no flag", ("--help_config", "data", "seed")),
         "no process": Bad("--num_processes is 'two'; it must be an integer", ("--num_processes=two",)),
         "several to evaluate": Bad(
             "--mode evaluate is the work of one process; several only train",
@@ -277,6 +282,14 @@ TABLES = {
             "--config rong.json: it cannot be read: No such file", ("--config=rong.json",), config=False
         ),
         "neither": config("mine.txt", "x", "--config mine.txt: it must be a file .py, as configs/ring.py, or .json"),
+        "unknown name": Bad(
+            "--config rung: it is neither a file nor the name of a config; did you mean 'ring'?",
+            ("--config=rung",),
+            config=False,
+        ),
+        "unknown variant of a name": Bad(
+            "DATA is 'rings'; did you mean 'ring'?", ("--config=compare:rings",), config=False
+        ),
         "no name": Bad("--config '': it must be a file .py", ("--config=",), config=False),
         "a folder": Bad("it must be a file .py", (f"--config={ROOT / 'configs'}",), config=False),
         "unknown field": python(
@@ -604,13 +617,13 @@ TABLES = {
             "tfds:mine",
             "features.json asks for 'evil.Feature', which is not of TensorFlow Datasets",
             tfds(other_class),
-        )._replace(own_process=True),  # one that would find the module: it lies in the folder
+        )._replace(own_process=True),  # a new process would find the module, which lies in the folder
     },
     "runs": {
         "none": Bad(
             "--workdir runs/ring holds no run (there is no runs/ring/config.json); train one", ("--mode=evaluate",)
         ),
-        "none to go on with": Bad(
+        "none to resume": Bad(
             "--workdir none holds no run (there is no none/config.json)", ("--workdir=none",), config=False
         ),
         "no checkpoints": run(
@@ -686,7 +699,7 @@ TABLES = {
         "this step damaged": run(
             "run/checkpoints/8 is damaged: ", every("8/state/**/d/*", halve), "--mode=sample", "--step=8"
         ),
-        "nothing whole to go on with": run(
+        "nothing whole to resume": run(
             "no whole checkpoint is left: start again in another --workdir",
             every("state/**/d/*", halve),
             "--mode=train",
@@ -730,14 +743,16 @@ TABLES = {
             lambda here: data_files.write_images(here / "x", 3),
             environment={"VEEGAN_INCEPTION": "none.pt"},
         ),
-        "preparing no set": Bad("the following arguments are required: name", config=False, program="prepare"),
+        "preparing no set": Bad(
+            "the following arguments are required: name", config=False, program="veegan_jax.cli.prepare"
+        ),
         "preparing with another flag": Bad(
-            "unrecognized arguments: --dir=x", ("mnist", "--dir=x"), config=False, program="prepare"
+            "unrecognized arguments: --dir=x", ("mnist", "--dir=x"), config=False, program="veegan_jax.cli.prepare"
         ),
     },
 }
 CASES = {f"{kind}: {name}": bad for kind, rows in TABLES.items() for name, bad in rows.items()}
-# One of each kind, which a process of its own has to treat as a fork of another does.
+# One row of each table, for which a new process has to say the same as a fork.
 COMPARED = (
     "flags: mode",
     "fields: integer",
@@ -757,10 +772,10 @@ def _folder() -> Path:
 
 @functools.cache
 def _run() -> Path:
-    """The folder of a run that has been saved twice."""
+    """The folder of a run that has been saved at steps 4 and 8."""
     folder, config = _folder() / "run", tiny()
     experiment = build(config)
-    with closing(Checkpoints(folder, keep_latest=2)) as checkpoints:
+    with closing(Checkpoints(folder, best_metric=experiment.best_metric, keep_latest=2)) as checkpoints:
         for step in (4, 8):
             checkpoints.save(step, initial_state(experiment), effective(config))
     (folder / "config.json").write_text(json.dumps(effective(config), indent=2) + "\n")
@@ -769,13 +784,13 @@ def _run() -> Path:
 
 @functools.cache
 def _set() -> Path:
-    """The folder of a prepared set, and its parents up to that of all sets."""
+    """The folder of all prepared sets, which are one set."""
     write_digits(_folder() / "sets", "mine")
     return _folder() / "sets"
 
 
-def environment(here: Path) -> dict[str, str]:
-    """Of a command whose every default folder is the one it runs in, so that whatever it writes is seen."""
+def environment(bad: Bad, here: Path) -> dict[str, str]:
+    """The variables of a command, all of whose default folders are the one it runs in, so that any writing is seen."""
     ours = {"XLA_FLAGS", "VEEGAN_DATA_DIR", "VEEGAN_INCEPTION"}
     return {
         **{name: value for name, value in os.environ.items() if name not in ours},
@@ -786,6 +801,7 @@ def environment(here: Path) -> dict[str, str]:
         "PYTHONDONTWRITEBYTECODE": "1",
         "JAX_PLATFORMS": "cpu",
         "JAX_NUM_CPU_DEVICES": "4",
+        **bad.environment,
     }
 
 
@@ -796,9 +812,9 @@ def arguments(bad: Bad) -> list[str]:
 def in_a_process(bad: Bad, here: Path) -> tuple[int, str, str]:
     """The exit code, stdout and stderr of a command, as a user runs it."""
     done = subprocess.run(
-        [sys.executable, "-m", f"veegan_jax.{bad.program}", *arguments(bad)],
+        [sys.executable, "-m", bad.program, *arguments(bad)],
         cwd=here,
-        env={**environment(here), **bad.environment},
+        env=environment(bad, here),
         capture_output=True,
         text=True,
         stdin=subprocess.DEVNULL,
@@ -808,46 +824,14 @@ def in_a_process(bad: Bad, here: Path) -> tuple[int, str, str]:
     return done.returncode, done.stdout, done.stderr
 
 
-class Server:
-    """Runs commands in forks of one process; see `tests/fork_server.py`."""
-
-    def __init__(self, folder: Path):
-        self._out, self._err = folder / "stdout", folder / "stderr"
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.fork_server"],
-            env=environment(folder),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-
-    def __call__(self, bad: Bad, here: Path) -> tuple[int, str, str]:
-        """As `in_a_process`, in a tenth of the time."""
-        request = {
-            "program": bad.program,
-            "arguments": arguments(bad),
-            "cwd": str(here),
-            "env": {**environment(here), **bad.environment},
-            "stdout": str(self._out),
-            "stderr": str(self._err),
-        }
-        print(json.dumps(request), file=self._process.stdin, flush=True)
-        code = int(self._process.stdout.readline())
-        return code, self._out.read_text(), self._err.read_text()
-
-    def close(self) -> None:
-        """Ends the process."""
-        self._process.communicate()
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with closing(Server(tmp_path_factory.mktemp("server"))) as server:
-        yield server
+def in_a_fork(server: ForkServer, bad: Bad, here: Path) -> tuple[int, str, str]:
+    """What `in_a_process` returns, in a tenth of the time."""
+    done = server(bad.program, arguments(bad), cwd=here, env=environment(bad, here))
+    return done.returncode, done.stdout, done.stderr
 
 
 def tree(folder: Path) -> dict[str, str]:
-    """What is in a folder, by path; but who holds a run's lock is no one's data."""
+    """The digests of all files in a folder, by path, except the lock of a run, which holds no data."""
     return {
         str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "folder"
         for path in folder.rglob("*")
@@ -862,11 +846,11 @@ def prepared(bad: Bad, folder: Path) -> Path:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_it_is_one_line_that_names_it_and_nothing_is_written_or_lost(served, case, tmp_path):
+def test_one_line_names_what_is_wrong_and_nothing_is_written_or_lost(fork_server, case, tmp_path):
     bad = CASES[case]
     here = prepared(bad, tmp_path / "here")
     before = tree(here)
-    code, stdout, stderr = (in_a_process if bad.own_process else served)(bad, here)
+    code, stdout, stderr = in_a_process(bad, here) if bad.own_process else in_a_fork(fork_server, bad, here)
     assert code not in (0, 75), stderr
     assert code == 2 or bad.own_process, stderr
     assert stdout == ""
@@ -876,16 +860,13 @@ def test_it_is_one_line_that_names_it_and_nothing_is_written_or_lost(served, cas
     assert tree(here) == before
 
 
-def test_a_process_of_its_own_says_the_same(served, tmp_path):
-    def both(case: str) -> None:
-        bad = CASES[case]
-        here = prepared(bad, tmp_path / case.replace(":", ""))
-        assert in_a_process(bad, here) == served(bad, here), case
-
-    for case in COMPARED:
-        both(case)
+@pytest.mark.parametrize("case", COMPARED)
+def test_a_new_process_says_the_same_as_a_fork(fork_server, case, tmp_path):
+    bad = CASES[case]
+    here = prepared(bad, tmp_path / "here")
+    assert in_a_process(bad, here) == in_a_fork(fork_server, bad, here)
 
 
-def test_there_are_many():
+def test_every_kind_has_rows():
     assert len(CASES) >= 60
     assert {case.partition(":")[0] for case in COMPARED} == set(TABLES)

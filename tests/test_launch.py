@@ -1,5 +1,7 @@
-"""Launch scripts: what a dry run would do; what they do with processes of this machine; that manifests are valid."""
+"""Launch scripts: what a dry run shows, what they do with processes of this machine, and that manifests are valid."""
 
+import contextlib
+import io
 import os
 import shlex
 import shutil
@@ -14,6 +16,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
+import launch.k8s
 from tests.helpers import ROOT
 
 LAUNCH = ROOT / "launch"
@@ -34,9 +37,14 @@ def script(name, *arguments, **environment):
 
 
 def k8s(*arguments):
-    return subprocess.run(
-        [sys.executable, "-m", "launch.k8s", *arguments], capture_output=True, text=True, check=False, cwd=ROOT
-    )
+    """Runs launch/k8s.py in this process; the result is that of `subprocess.run` with captured text."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            code = launch.k8s.main(arguments)
+        except SystemExit as ended:
+            code = ended.code
+    return subprocess.CompletedProcess(arguments, code, out.getvalue(), err.getvalue())
 
 
 def executable(path, text):
@@ -47,7 +55,7 @@ def executable(path, text):
 
 
 def commands(output):
-    """What a dry run prints, as the shell would read it."""
+    """The commands that a dry run prints, as the shell would read them."""
     return [shlex.split(line[2:]) for line in output.splitlines() if line.startswith("+ ")]
 
 
@@ -72,7 +80,7 @@ def test_missing_arguments_print_the_usage(path):
     ("name", "before"), [("local.sh", ["2"]), ("slurm.sbatch", []), ("tpu_vm.sh", []), ("tpu_vm.sh", ["mine", "zone"])]
 )
 def test_a_flag_in_an_arguments_place_starts_nothing(name, before, tmp_path):
-    """What is meant as a dry run must not be a wet one."""
+    """A command that is meant as a dry run must start nothing."""
     for command in ("python", "srun", "gcloud"):
         executable(tmp_path / command, "#!/bin/sh\ntouch " + shlex.quote(str(tmp_path / "started")))
     given = (*before, "--dry-run", "v6e-8", "configs/ring.py", "more")
@@ -117,7 +125,8 @@ def test_tpu_spot_and_delete(tmp_path):
     assert "the VM is left" not in result.stdout
 
 
-# A cloud of folders: the VM is ./vm, its state ./state. Setting up installs nothing; what trains is ./program.
+# The cloud is a folder: the VM is its folder vm, the VM's state the file state. Setting up installs nothing, and
+# training runs the file program.
 GCLOUD = """#!/usr/bin/env bash
 set -eu
 cd "$CLOUD"
@@ -129,8 +138,8 @@ case $4 in
   scp)
     [ -d vm ] || exit 1
     from=$5 to=$6
-    [ "${from#*:}" = "$from" ] && from=$PLACEMENT_FIELDS/$from || from=vm/${from#*:}
-    [ "${to#*:}" = "$to" ] && to=$PLACEMENT_FIELDS/$to || to=vm/${to#*:}
+    [ "${from#*:}" = "$from" ] && from=$HERE/$from || from=vm/${from#*:}
+    [ "${to#*:}" = "$to" ] && to=$HERE/$to || to=vm/${to#*:}
     cp "$from" "$to" ;;
   ssh)
     [ -d vm ] || exit 1
@@ -161,7 +170,7 @@ def tpu_run(tmp_path, program, *arguments):
             **os.environ,
             "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}",
             "CLOUD": str(cloud),
-            "PLACEMENT_FIELDS": str(here),
+            "HERE": str(here),
         },
     )
     return result, here / "runs", (cloud / "calls").read_text().split()
@@ -171,7 +180,7 @@ needs_flock = pytest.mark.skipif(not shutil.which("flock"), reason="TPU VMs have
 
 
 @needs_flock
-def test_tpu_run_goes_on_after_exit_75_and_is_fetched_and_the_vm_deleted(tmp_path):
+def test_a_tpu_run_is_resumed_after_exit_75_and_fetched_and_the_vm_deleted(tmp_path):
     program = "mkdir -p runs/mine; echo step >>runs/mine/steps; [ $(wc -l <runs/mine/steps) = 2 ] || exit 75"
     result, runs, calls = tpu_run(tmp_path, program, "--delete")
     assert result.returncode == 0, result.stdout + result.stderr
@@ -182,7 +191,7 @@ def test_tpu_run_goes_on_after_exit_75_and_is_fetched_and_the_vm_deleted(tmp_pat
 
 
 @needs_flock
-def test_tpu_vm_that_is_preempted_is_made_anew_with_what_was_fetched(tmp_path):
+def test_a_tpu_vm_that_is_preempted_is_replaced_and_gets_what_was_fetched(tmp_path):
     # The first call stops and is fetched; the second loses its VM; the third, on another, has what the first had.
     program = """mkdir -p runs/mine; echo step >>runs/mine/steps
     echo call >>"$CLOUD/trained"
@@ -198,7 +207,7 @@ def test_tpu_vm_that_is_preempted_is_made_anew_with_what_was_fetched(tmp_path):
 
 
 @needs_flock
-def test_tpu_run_that_a_person_has_to_mend_is_not_tried_again(tmp_path):
+def test_a_tpu_run_that_a_person_has_to_mend_is_not_tried_again(tmp_path):
     result, _, calls = tpu_run(tmp_path, "echo called >>$CLOUD/trained; echo error: no such field >&2; exit 2")
     assert result.returncode == 2
     assert "error: no such field" in result.stdout
@@ -207,7 +216,7 @@ def test_tpu_run_that_a_person_has_to_mend_is_not_tried_again(tmp_path):
 
 
 @needs_flock
-def test_detached_command_outlives_its_caller_and_is_taken_up_again(tmp_path):
+def test_a_detached_command_outlives_its_caller_and_is_followed_again(tmp_path):
     stem, command = tmp_path / "run", "echo started; sleep 2; echo ended; exit 75"
     first = subprocess.Popen([LAUNCH / "detached.sh", stem, "bash", "-c", command], stdout=subprocess.DEVNULL)
     while not (tmp_path / "run.pid").exists():
@@ -221,7 +230,7 @@ def test_detached_command_outlives_its_caller_and_is_taken_up_again(tmp_path):
 
 
 @needs_flock
-def test_detached_command_that_ended_unseen_is_reported_once(tmp_path):
+def test_the_end_of_a_detached_command_that_nobody_saw_is_reported_once(tmp_path):
     subprocess.run([LAUNCH / "detached.sh", tmp_path / "run", "true"], check=True)
     (tmp_path / "run.code").write_text("2\n")
     assert script("detached.sh", tmp_path / "run", "true").returncode == 2
@@ -230,7 +239,7 @@ def test_detached_command_that_ended_unseen_is_reported_once(tmp_path):
 
 # Processes of this machine
 
-# Stands in for Python: says what it was given, saves on SIGTERM, and fails if its number is FAIL.
+# A stand-in for Python: it prints what it is given, saves on SIGTERM, and fails if its number is FAIL.
 PROGRAM = """#!/usr/bin/env bash
 case $1 in -c) exec python3 "$@" ;; esac
 trap 'echo saved; exit 75' TERM
@@ -255,7 +264,7 @@ def test_local_dry_run_shows_each_process():
         assert command[6:] == ["python", "-m", "veegan_jax.main", "--config", "configs/ring.py", AWKWARD]
 
 
-def test_local_number_must_be_one():
+def test_the_number_of_local_processes_must_be_a_number():
     for bad in ("0", "two", "-1", ""):
         assert script("local.sh", bad, "configs/ring.py").returncode == 2
 
@@ -304,7 +313,7 @@ def test_slurm_dry_run_needs_no_slurm():
     assert row[-4:] == ["-m", "launch.sweep", "--config", "c.py"]
 
 
-def test_slurm_asks_for_a_task_for_each_gpu():
+def test_slurm_wants_a_task_for_each_gpu():
     result = script("slurm.sbatch", "c.py", "--dry-run", SLURM_GPUS_ON_NODE="8", SLURM_TASKS_PER_NODE="1(x2)")
     assert result.returncode == 2
     assert result.stderr.endswith("add --ntasks-per-node=8\n")
@@ -320,11 +329,11 @@ def test_slurm_asks_for_a_task_for_each_gpu():
         (75, "RUNNING", 0, True),
         (76, "RUNNING", 7, True),
         (137, "RUNNING", 0, True),
-        (75, "COMPLETING", 0, False),  # scancel, or a preemption that SLURM requeues by itself
+        (75, "COMPLETING", 0, False),  # after scancel, or a preemption, which SLURM itself requeues
         (76, "RUNNING", 100, False),
     ],
 )
-def test_slurm_requeues_what_can_go_on(tmp_path, code, state, restarts, requeued):
+def test_slurm_requeues_what_can_be_resumed(tmp_path, code, state, restarts, requeued):
     executable(tmp_path / "bin" / "srun", f"#!/bin/sh\nexit {code}\n")
     executable(tmp_path / "bin" / "squeue", f"#!/bin/sh\necho {state}\n")
     executable(tmp_path / "bin" / "scontrol", f'#!/bin/sh\necho "$@" >{tmp_path}/requeued\n')
@@ -338,7 +347,7 @@ def test_slurm_requeues_what_can_go_on(tmp_path, code, state, restarts, requeued
 
 # Kubernetes
 
-# What JobSet's API reference (v1alpha2) says of the fields that we use.
+# The schema of the fields in use, by JobSet's API reference (v1alpha2).
 TEXT, COUNT = {"type": "string", "minLength": 1}, {"type": "integer", "minimum": 0}
 METADATA = {"name": TEXT, "annotations": {"type": "object", "additionalProperties": TEXT}}
 
@@ -410,7 +419,7 @@ def manifest(kind, *arguments):
 
 
 def job_of(kind, manifest):
-    """The job of a manifest, after checks that it, and the JobSet around it, are valid."""
+    """The job of a manifest, after checks that the job and the JobSet around it are valid."""
     if kind == "sweep":
         job = manifest
     else:
@@ -433,7 +442,7 @@ def test_manifests_are_valid_and_run_the_command(kind):
     assert [(m["mountPath"], volumes[m["name"]]) for m in container["volumeMounts"]] == [("/runs", "runs")]
 
 
-def test_schemas_refuse_what_is_wrong():
+def test_the_schemas_refuse_wrong_fields():
     jobset = manifest("gpu")
     jobset["spec"]["failurePolicy"]["maxRestart"] = 3
     with pytest.raises(jsonschema.ValidationError, match="maxRestart"):
@@ -445,10 +454,10 @@ def test_schemas_refuse_what_is_wrong():
 
 
 @pytest.mark.parametrize("kind", ["tpu", "gpu"])
-def test_jobset_restarts_all_pods_unless_a_person_has_to_mend_it(kind):
+def test_a_jobset_restarts_all_pods_unless_a_person_has_to_mend_the_run(kind):
     jobset = manifest(kind)
     job = job_of(kind, jobset)["spec"]
-    assert job["backoffLimit"] == 0  # a pod that fails fails its job, and so restarts the set
+    assert job["backoffLimit"] == 0  # a failing pod fails its job, which restarts the set
     (rule,) = job["podFailurePolicy"]["rules"]
     assert (rule["action"], rule["onExitCodes"]["values"]) == ("FailJob", [2])
     policy = jobset["spec"]["failurePolicy"]
@@ -457,7 +466,7 @@ def test_jobset_restarts_all_pods_unless_a_person_has_to_mend_it(kind):
     assert (rule["action"], rule["onJobFailureReasons"]) == ("FailJobSet", ["PodFailurePolicy"])
 
 
-def test_jobset_for_gpus_tells_each_pod_its_number_and_the_first_pods_address():
+def test_a_jobset_for_gpus_gives_each_pod_its_number_and_the_address_of_the_first():
     jobset = manifest("gpu")
     job = job_of("gpu", jobset)["spec"]
     assert (job["completionMode"], job["completions"], job["parallelism"]) == ("Indexed", 2, 2)
@@ -471,7 +480,7 @@ def test_jobset_for_gpus_tells_each_pod_its_number_and_the_first_pods_address():
     assert container["resources"]["limits"] == {"nvidia.com/gpu": 8}
 
 
-def test_jobset_for_tpus_asks_for_the_slice():
+def test_a_jobset_for_tpus_asks_for_the_slice():
     pod = job_of("tpu", manifest("tpu"))["spec"]["template"]["spec"]
     assert pod["nodeSelector"] == {
         "cloud.google.com/gke-tpu-accelerator": "tpu-v5-lite-podslice",
@@ -480,7 +489,7 @@ def test_jobset_for_tpus_asks_for_the_slice():
     assert pod["containers"][0]["resources"]["limits"] == {"google.com/tpu": 4}
 
 
-def test_sweep_gives_up_one_row_not_all():
+def test_a_failing_row_of_a_sweep_ends_no_other():
     job = job_of("sweep", manifest("sweep"))["spec"]
     assert (job["completionMode"], job["completions"]) == ("Indexed", 10)
     assert job["podFailurePolicy"]["rules"][0]["action"] == "FailIndex"

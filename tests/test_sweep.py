@@ -1,4 +1,4 @@
-"""A sweep: the rows of a comparison as processes that are killed, resumed, and read as one table."""
+"""Sweeps: the rows of a comparison as processes that are stopped, killed, resumed, and read as one table."""
 
 import json
 import os
@@ -52,24 +52,21 @@ def environment(**more):
     return {**inherited, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu", **more}
 
 
-def command(config, workdir, *arguments, module="launch.sweep"):
-    return [sys.executable, "-m", module, f"--config={config}", f"--workdir={workdir}", *arguments]
+@pytest.fixture
+def call(fork_server, tmp_path):
+    """Runs a sweep, or another module, in a fork; the rows that a sweep starts are processes of their own."""
 
+    def run(config, workdir, *arguments, module="launch.sweep", **more):
+        given = [f"--config={config}", f"--workdir={workdir}", *arguments]
+        return fork_server(module, given, cwd=tmp_path, env=environment(**more))
 
-def call(*given, module="launch.sweep", **more):
-    return subprocess.run(
-        command(*given, module=module),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-        env=environment(**more),
-    )
+    return run
 
 
 @contextmanager
-def started(*given):
-    with subprocess.Popen(command(*given), env=environment(), stderr=subprocess.PIPE, text=True) as process:
+def started(config, workdir, *arguments):
+    command = [sys.executable, "-m", "launch.sweep", f"--config={config}", f"--workdir={workdir}", *arguments]
+    with subprocess.Popen(command, env=environment(), stderr=subprocess.PIPE, text=True) as process:
         try:
             yield process
         finally:
@@ -92,19 +89,19 @@ def wait_for(condition, seconds=120):
         time.sleep(0.02)
 
 
-def test_sweep_is_stopped_and_killed_and_goes_on_to_the_table_of_the_comparison(config, tmp_path):
+def test_a_sweep_that_is_stopped_and_killed_resumes_to_the_table_of_the_comparison(call, config, tmp_path):
     workdir = tmp_path / "sweep"
-    # Stopped: two rows at once; both save, and none is started any more.
+    # The sweep is stopped while it trains two rows at once: both are saved, and no other is started.
     with started(config, workdir, "--local=2") as process:
         wait_for(lambda: steps(workdir / "gan") and steps(workdir / "veegan"))
         process.send_signal(signal.SIGTERM)
         _, errors = process.communicate(timeout=60)
     assert process.returncode == 75, errors
-    assert "the same command goes on" in errors
+    assert "the same command resumes them" in errors
     assert not (workdir / "wide").exists()
     saved = {row: steps(workdir / row)[-1] for row in ("gan", "veegan")}
 
-    # Killed, with what it had started.
+    # The sweep is killed, together with the rows that it had started.
     with started(config, workdir, "--local=2") as process:
         wait_for(lambda: steps(workdir / "wide"))
         rows = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
@@ -130,7 +127,7 @@ def test_sweep_is_stopped_and_killed_and_goes_on_to_the_table_of_the_comparison(
     assert [line[1:3] for line in shown(again)] == [["-m", "veegan_jax.main"]]  # the table alone
 
 
-def test_rows_that_fail_are_named_with_reason_and_log_and_the_others_go_on(tmp_path):
+def test_rows_that_fail_are_named_with_reason_and_log_and_the_others_are_trained(call, tmp_path):
     workdir = tmp_path / "sweep"
     config = write(tmp_path, {"bad": {"batch_size": -1}, "good": {"num_steps": 20, "eval_every": 20}})
     result = call(config, workdir, "--local=2")
@@ -142,7 +139,7 @@ def test_rows_that_fail_are_named_with_reason_and_log_and_the_others_go_on(tmp_p
     assert not (workdir / "results.json").exists()
 
 
-def test_one_row_by_its_number_as_an_option_or_of_a_job(config, tmp_path):
+def test_one_row_is_chosen_by_an_option_or_by_the_index_of_a_job(call, config, tmp_path):
     by_option = shown(call(config, tmp_path / "w", "--cell=1", "--dry-run", "--config.seed=3"))
     assert by_option[0][-3:] == ["--config.seed=3", "--row", "veegan"]
     assert len(by_option) == 1
@@ -152,7 +149,7 @@ def test_one_row_by_its_number_as_an_option_or_of_a_job(config, tmp_path):
     assert of_kubernetes[-1] == "wide"
 
 
-def test_schedulers_are_given_the_rows(config, tmp_path):
+def test_schedulers_are_given_the_rows(call, fork_server, config, tmp_path):
     awkward = "--config.images.path=a 'b'"
     slurm = call(config, tmp_path / "w", "--slurm=--time=60 --gpus-per-node=1", "--dry-run", awkward)
     rest = [f"--workdir={tmp_path / 'w'}", awkward]
@@ -161,16 +158,13 @@ def test_schedulers_are_given_the_rows(config, tmp_path):
     assert "veegan_jax.main --config" in slurm.stdout.splitlines()[-1]
 
     place = "--image=registry/image --claim=runs"
-    kubernetes = subprocess.run(
-        [sys.executable, "-m", "launch.sweep", "--config", config, f"--kubernetes=mine {place}", "--dry-run"],
-        **{"capture_output": True, "text": True, "check": False, "env": environment()},
-    )
+    given = ["--config", config, f"--kubernetes=mine {place}", "--dry-run"]
+    kubernetes = fork_server("launch.sweep", given, cwd=tmp_path, env=environment())
     (job,) = shown(kubernetes)
     assert job[1:] == ["-m", "launch.k8s", "sweep", "mine", str(config), "--cells=3", *place.split()]
     for line in (shlex.join(job), kubernetes.stdout.splitlines()[-1]):
-        manifest = subprocess.run(
-            [*shlex.split(line), "--dry-run"], capture_output=True, text=True, check=False, cwd=ROOT
-        )
+        _, _, module, *given = shlex.split(line)
+        manifest = fork_server(module, [*given, "--dry-run"], cwd=tmp_path, env=environment())
         assert manifest.returncode == 0, manifest.stderr
 
 
@@ -182,7 +176,7 @@ def test_schedulers_are_given_the_rows(config, tmp_path):
         (["--config.batchsize=3"], "config.batchsize is no field"),
     ],
 )
-def test_wrong_options_are_named(config, tmp_path, arguments, message):
+def test_wrong_options_are_named(call, config, tmp_path, arguments, message):
     result = call(config, tmp_path / "w", *arguments)
     assert result.returncode == 2
     assert message in result.stderr
@@ -190,7 +184,7 @@ def test_wrong_options_are_named(config, tmp_path, arguments, message):
     assert not (tmp_path / "w").exists()
 
 
-def test_a_config_that_compares_nothing_is_refused(tmp_path):
+def test_a_config_that_compares_nothing_is_refused(call, tmp_path):
     result = call(ROOT / "configs" / "ring.py", tmp_path / "w")
     assert result.returncode == 2
     assert "compares nothing; try configs/compare.py:grid" in result.stderr

@@ -1,8 +1,8 @@
-"""What each `--mode` does."""
+"""What each `--mode` does: one function a mode."""
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import jax
 import numpy as np
@@ -12,8 +12,7 @@ from tabulate import tabulate
 from veegan_jax.config.build import build
 from veegan_jax.config.convert import comparison, differences, effective, from_effective
 from veegan_jax.errors import UserError
-from veegan_jax.evaluation import plots as report
-from veegan_jax.evaluation import tables
+from veegan_jax.evaluation import plots, tables
 from veegan_jax.evaluation.missing import Missing, Reconstruction, missing
 from veegan_jax.evaluation.scores import Evaluation
 from veegan_jax.experiments.compare import compare, train_row
@@ -24,19 +23,24 @@ from veegan_jax.storage.checkpoint import fingerprints
 from veegan_jax.storage.files import replacing
 from veegan_jax.storage.folder import stored_config
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 
 class Options(NamedTuple):
-    """What the command line gives a command.
+    """What the command line says to the function of a mode.
 
     Attributes:
-        config: the experiment; may be None where the workdir holds a run.
+        mode: the name of the mode.
+        config: the experiment; None to take the config of the run in the workdir.
         workdir: the run's folder.
         step: the checkpoint to use: 'latest', 'best' or a number.
-        num: how many examples to sample, reconstruct or look for.
-        seed: of what is sampled or reconstructed.
-        row: of a comparison, the only row to train; empty for all.
+        num: the number of examples to sample, reconstruct or invert.
+        seed: the seed of what is sampled or reconstructed.
+        row: the only row of a comparison to train; empty for all rows.
     """
 
+    mode: str
     config: ConfigDict | None
     workdir: Path
     step: str
@@ -45,84 +49,70 @@ class Options(NamedTuple):
     row: str = ""
 
 
-def pin(options: Options) -> None:
-    """Sets what a run wants of the environment, before JAX makes its devices."""
+def set_environment(options: Options) -> None:
+    """Sets the variables of the environment that the config asks for, before JAX makes its devices."""
     config = _config(options)
     runs = [config, *comparison(config).values()]
     versions.set_xla_env(max(run.logical_shards for run in runs), any(run.deterministic for run in runs))
 
 
-def _config(options: Options) -> ConfigDict:
-    return options.config or from_effective(stored_config(options.workdir))
+def train_and_print(options: Options) -> str | None:
+    """Trains or resumes one run, or the rows of a comparison, and prints the table.
 
-
-def run_training(options: Options) -> str | None:
-    """Trains one run, or those of a comparison, and prints the table; returns the signal that stopped it, if any."""
+    Returns:
+        The name of the signal that stopped it; None if it is finished.
+    """
     config = _config(options)
     if options.row:
         return train_row(config, options.workdir, options.row).stopped_by
     if config.compare and jax.process_count() > 1:
         raise UserError("a comparison is trained by one process; several can train one row of it: --row NAME")
-    run, left = (
+    run, written = (
         (compare, "a folder for each row") if config.compare else (train, "metrics.jsonl, tensorboard/, pictures/")
     )
     outcome = run(config, options.workdir)
     if outcome.table:
-        print(f"{outcome.table}\n\n{options.workdir}: results.md, results.json, {left}")
+        print(f"{outcome.table}\n\n{options.workdir}: results.md, results.json, {written}")
     return outcome.stopped_by
 
 
-def run_evaluation(options: Options) -> None:
-    """Measures a checkpoint, and prints the table."""
+def evaluate(options: Options) -> None:
+    """Measures a checkpoint, prints the table and writes it."""
     run = _load(options)
     evaluation = Evaluation(run.experiment)
-    measured = [evaluation.measure(params)[0] | evaluation.invert(params) for params in run.replicas]
+    scores = [evaluation.measure(params)[0] | evaluation.invert(params) for params in run.replicas]
     ceiling = evaluation.measure_real()
-    table = tables.table(evaluation, {f"{run.config.objective}, step {run.step:,}": measured}, ceiling)
-    print(table)  # before it is written, which may be refused
-    tables.save_results(options.workdir / f"evaluation_step{run.step}", run.step, measured, ceiling, table)
+    table = tables.table(evaluation, {f"{run.config.objective}, step {run.step:,}": scores}, ceiling)
+    print(table)  # before it is written, because the folder may be read-only
+    tables.save_results(options.workdir / f"evaluation_step{run.step}", run.step, scores, ceiling, table)
 
 
-def run_fingerprint(options: Options) -> None:
-    """Prints digests of a checkpoint: two runs have the same exactly if they have the same bits."""
-    step, found, made_by = fingerprints(
-        build(from_effective(stored_config(options.workdir))), options.workdir, options.step
-    )
-    print(f"{options.workdir}, step {step:,}")
-    print(tabulate(found.items(), tablefmt="plain"))
-    print(f"made by {', '.join(f'{name} {version}' for name, version in made_by.items() if version)}")
-
-
-def run_sampling(options: Options) -> None:
-    """Writes samples as an array and as a picture."""
+def sample(options: Options) -> None:
+    """Writes samples, as an array and as a picture."""
     run = _load(options)
     samples = run.sample(options.num, options.seed)
-    stem = options.workdir / f"sample_step{run.step}_seed{options.seed}"
-    _save_arrays(stem.with_suffix(".npz"), samples=samples)
-    _say(stem.with_suffix(".npz"))
-    if report.drawable(samples.shape[1:]):
-        real = run.held_out(report.REAL_SHOWN, options.seed)
-        report.save(report.draw_samples(samples, real, f"{options.num} samples"), stem.with_suffix(".png"))
-        _say(stem.with_suffix(".png"))
+    stem = _stem(options, run)
+    _write_arrays(stem, samples=samples)
+    if plots.drawable(samples.shape[1:]):
+        real = run.held_out(plots.REAL_SHOWN, options.seed)
+        _write_picture(stem, plots.draw_samples(samples, real, f"{options.num} samples"))
 
 
-def run_reconstruction(options: Options) -> None:
-    """Writes held-out examples x beside G(F(x)), as arrays and as a picture."""
+def reconstruct(options: Options) -> None:
+    """Writes held-out examples x beside G(F(x)), as arrays and as a picture, and prints their distance."""
     run = _load(options)
     x = run.held_out(options.num, options.seed)
     reconstructions = run.reconstruct(x, options.seed)
-    stem = options.workdir / f"reconstruct_step{run.step}_seed{options.seed}"
-    _save_arrays(stem.with_suffix(".npz"), x=x, reconstructions=reconstructions)
     error = float(np.sqrt(np.mean(np.square(x - reconstructions))))
     print(f"RMS of x − G(F(x)) over {options.num} held-out examples: {error:.4g}")
-    _say(stem.with_suffix(".npz"))
-    if report.drawable(x.shape[1:]):
-        report.save(report.draw_pairs(x, reconstructions), stem.with_suffix(".png"))
-        _say(stem.with_suffix(".png"))
+    stem = _stem(options, run)
+    _write_arrays(stem, x=x, reconstructions=reconstructions)
+    if plots.drawable(x.shape[1:]):
+        _write_picture(stem, plots.draw_pairs(x, reconstructions))
 
 
-def run_missing(options: Options) -> None:
-    """Reports the held-out examples that the generator misses, as a table, arrays and a picture."""
+def show_missing(options: Options) -> None:
+    """Shows the held-out examples that the generator misses, as a table, arrays and a picture."""
     run = _load(options)
     params, sampler, seed = run.replicas[0], run.sampler, options.seed
     x = run.held_out(options.num, seed)
@@ -132,16 +122,33 @@ def run_missing(options: Options) -> None:
         z = sampler.encode(params, x)
         encoded = Reconstruction(z, sampler.decode(params, z, seed))
     found = missing(x, nearest, encoded)
-    stem = options.workdir / f"missing_step{run.step}_seed{seed}"
-    measured = {name: values for name, values in found._asdict().items() if values is not None}
-    _save_arrays(stem.with_suffix(".npz"), x=x, **measured)
     print(_missing_table(found))
-    _say(stem.with_suffix(".npz"))
-    if report.drawable(x.shape[1:]):
-        made = {"G(F(x))": encoded.x[found.worst]} if encoded else {}
-        made["G(z), z by IvOM"] = nearest.x[found.worst]
-        report.save(report.draw_missing(x[found.worst], made), stem.with_suffix(".png"))
-        _say(stem.with_suffix(".png"))
+    stem = _stem(options, run)
+    _write_arrays(stem, x=x, **{name: values for name, values in found._asdict().items() if values is not None})
+    if plots.drawable(x.shape[1:]):
+        reached = {"G(F(x))": encoded.x[found.worst]} if encoded else {}
+        reached["G(z), z by IvOM"] = nearest.x[found.worst]
+        _write_picture(stem, plots.draw_missing(x[found.worst], reached))
+
+
+def print_fingerprint(options: Options) -> None:
+    """Prints digests of a checkpoint: two runs have the same digests exactly if they have the same bits."""
+    experiment = build(from_effective(stored_config(options.workdir)))
+    step, digests, made_by = fingerprints(experiment, options.workdir, options.step)
+    print(f"{options.workdir}, step {step:,}")
+    print(tabulate(digests.items(), tablefmt="plain"))
+    print(f"made by {', '.join(f'{name} {version}' for name, version in made_by.items() if version)}")
+
+
+# The function of each mode; it returns the name of the signal that stopped it, if any.
+COMMANDS: dict[str, Callable[[Options], str | None]] = {
+    "train": train_and_print,
+    "evaluate": evaluate,
+    "sample": sample,
+    "reconstruct": reconstruct,
+    "missing": show_missing,
+    "fingerprint": print_fingerprint,
+}
 
 
 def _missing_table(found: Missing) -> str:
@@ -161,18 +168,16 @@ def _missing_table(found: Missing) -> str:
     return f"{table}\n\nreached worst, by position: {', '.join(str(i) for i in found.worst[:10])}"
 
 
-COMMANDS: dict[str, Callable[[Options], str | None]] = {
-    "train": run_training,
-    "evaluate": run_evaluation,
-    "sample": run_sampling,
-    "reconstruct": run_reconstruction,
-    "missing": run_missing,
-    "fingerprint": run_fingerprint,
-}
+def _config(options: Options) -> ConfigDict:
+    return options.config or from_effective(stored_config(options.workdir))
 
 
 def _load(options: Options) -> Run:
-    """The trained model; a config given beside the workdir may differ from the run's in what is measured only."""
+    """Returns the trained model of the run in the workdir.
+
+    Raises:
+        UserError: if there is none, or a config is given that differs from the run's in more than what is measured.
+    """
     stored = stored_config(options.workdir)
     if options.config is not None:
         given = effective(options.config)
@@ -186,10 +191,21 @@ def _load(options: Options) -> Run:
     return load_with(build(from_effective(stored)), options.workdir, options.step)
 
 
-def _save_arrays(path: Path, **arrays: np.ndarray) -> None:
+def _stem(options: Options, run: Run) -> Path:
+    """Returns the path of what a mode writes, without the ending."""
+    return options.workdir / f"{options.mode}_step{run.step}_seed{options.seed}"
+
+
+def _write_arrays(stem: Path, **arrays: np.ndarray) -> None:
+    """Writes arrays to a file and prints its path."""
+    path = stem.with_suffix(".npz")
     with replacing(path) as file:
         np.savez_compressed(file, allow_pickle=False, **arrays)
+    print(path)
 
 
-def _say(path: Path) -> None:
+def _write_picture(stem: Path, figure: "Figure") -> None:
+    """Writes a picture to a file and prints its path."""
+    path = stem.with_suffix(".png")
+    plots.save(figure, path)
     print(path)

@@ -1,7 +1,7 @@
-"""Prepares an official set of TensorFlow Datasets, once: `python -m veegan_jax.prepare mnist`.
+"""Prepares an official set of TensorFlow Datasets, once: `python -m veegan_jax.cli.prepare mnist`.
 
-This needs TensorFlow, `pip install 'veegan-jax[prepare]'`, and the Internet or the original archives; training then
-reads the set without either. Exits with 2 and one line if something is wrong.
+Preparing needs TensorFlow (`pip install 'veegan-jax[prepare]'`), and the Internet or the original archives; training
+then reads the set without them. The program exits with 2 and one line if something is wrong.
 """
 
 import argparse
@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from veegan_jax.errors import UserError
+from veegan_jax.cli.exit_codes import EXIT_ERROR
+from veegan_jax.errors import UserError, one_line
 
 DESCRIPTION = "Downloads an official set of TensorFlow Datasets, checks it, and writes it so that training can read it."
 
@@ -21,7 +22,7 @@ def prepare(name: str, data_dir: str = "", manual_dir: str = "") -> Path:
     """Downloads a set, unless its archives are at hand, checks their checksums, and writes it as array_record.
 
     Args:
-        name: of the set, as 'mnist', 'cifar10', 'celeb_a'.
+        name: the set's name, as 'mnist', 'cifar10', 'celeb_a'.
         data_dir: the folder to write to; empty for TFDS_DATA_DIR, or `~/tensorflow_datasets`.
         manual_dir: a folder with the original archives, under their original names; empty to download them.
 
@@ -46,36 +47,30 @@ def prepare(name: str, data_dir: str = "", manual_dir: str = "") -> Path:
             name, data_dir=data_dir or os.environ.get("TFDS_DATA_DIR"), file_format="array_record", try_gcs=False
         )
     except (ValueError, AssertionError) as error:
-        raise UserError(
-            f"the set is {name!r}; TensorFlow Datasets cannot open it: {str(error).splitlines()[0]}"
-        ) from error
+        raise UserError(f"the set is {name!r}; TensorFlow Datasets cannot open it: {one_line(error)}") from error
     config = tfds.download.DownloadConfig(manual_dir=manual_dir or None, try_download_gcs=False)
     try:
         builder.download_and_prepare(download_config=config)
-    except Exception as error:  # of many kinds: the network, checksums, a full disk
+    except Exception as error:  # the network, checksums and a full disk raise errors of many kinds
         archives = ", ".join(sorted({info.filename for info in (builder.url_infos or {}).values()}))
         raise UserError(
-            f"{name} cannot be prepared: {_line(error)} (to prepare it without the Internet, put its original "
-            f"archives into a folder and give that as --manual_dir; they are {archives})"
+            f"{name} cannot be prepared: {type(error).__name__}: {one_line(error)} (to prepare it without the "
+            f"Internet, put its original archives into a folder and give that as --manual_dir; they are {archives})"
         ) from error
     return Path(builder.data_dir)
 
 
-def _line(error: BaseException) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:400]}"
-
-
 class _Parser(argparse.ArgumentParser):
-    """Raises errors, as one line without the usage before it."""
+    """A parser whose errors are one line, without the usage before it."""
 
     def error(self, message: str) -> NoReturn:
         raise UserError(f"{message}; --help shows what is possible")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command; returns its exit status."""
-    parser = _Parser(prog="python -m veegan_jax.prepare", description=DESCRIPTION)
-    parser.add_argument("name", help="of the set in TensorFlow Datasets: mnist, cifar10, celeb_a, …")
+    """Does what the command line asks for, and returns the exit code."""
+    parser = _Parser(prog="python -m veegan_jax.cli.prepare", description=DESCRIPTION)
+    parser.add_argument("name", help="the set's name in TensorFlow Datasets: mnist, cifar10, celeb_a, …")
     parser.add_argument("--data_dir", default="", help="write here (TFDS_DATA_DIR, or ~/tensorflow_datasets)")
     parser.add_argument("--manual_dir", default="", help="a folder with the original archives, instead of the Internet")
     try:
@@ -83,10 +78,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         folder = prepare(given.name, given.data_dir, given.manual_dir)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
-        return 2
+        return EXIT_ERROR
     print(f"prepared in {folder}" + (f"; set TFDS_DATA_DIR={given.data_dir} to read it" if given.data_dir else ""))
     return 0
 
 
-if __name__ == "__main__":
+def run() -> None:
+    """Runs the program and exits."""
     sys.exit(main())
+
+
+if __name__ == "__main__":
+    run()
