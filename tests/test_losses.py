@@ -35,7 +35,7 @@ GEN = {
     "relativistic": lambda g, r: -math.log(sigmoid(r - g)),
     "hinge": lambda g, r: g,
 }
-BOTH = {
+SWAPPED = {
     "kl": lambda g, r: g - r,
     "nonsaturating": lambda g, r: -math.log(1 - sigmoid(g)) - math.log(sigmoid(r)),
     "minimax": lambda g, r: math.log(sigmoid(g)) + math.log(1 - sigmoid(r)),
@@ -49,10 +49,10 @@ DISC = {
 }
 
 
-@pytest.mark.parametrize("part", ["disc", "gen", "both"])
+@pytest.mark.parametrize("part", ["disc", "gen", "swapped"])
 @pytest.mark.parametrize("name", sorted(adversarial.FAMILIES))
 def test_families_by_hand(name, part):
-    by_hand = {"disc": DISC, "gen": GEN, "both": BOTH}[part][name]
+    by_hand = {"disc": DISC, "gen": GEN, "swapped": SWAPPED}[part][name]
     expected = np.mean([by_hand(g, r) for g, r in zip(GENERATED, REAL, strict=True)])
     loss = getattr(adversarial.FAMILIES[name], part)(jnp.array(GENERATED), jnp.array(REAL))
     np.testing.assert_allclose(loss, expected, rtol=1e-6)
@@ -63,8 +63,8 @@ def test_generator_wants_to_pass_for_real_and_encoder_for_generated(name):
     family = adversarial.FAMILIES[name]
     low, zero, high = jnp.array([-0.5]), jnp.array([0.0]), jnp.array([0.5])
     assert family.gen(low, zero) < family.gen(high, zero)
-    assert family.both(low, zero) < family.both(high, zero)
-    assert family.both(zero, high) < family.both(zero, low)
+    assert family.swapped(low, zero) < family.swapped(high, zero)
+    assert family.swapped(zero, high) < family.swapped(zero, low)
     assert family.disc(high, low) < family.disc(low, high)
 
 

@@ -8,7 +8,7 @@ import optax
 import pytest
 
 from tests.helpers import tiny
-from tests.test_objectives import one_batch
+from tests.test_objectives import first_batch
 from veegan_jax.config.build import build
 from veegan_jax.objectives.unrolled import unrolled
 
@@ -17,7 +17,7 @@ def setup(name, n=4, **options):
     config = tiny(name)
     config[name].update(options)
     experiment = build(config)
-    params, batch = one_batch(experiment, n)
+    params, batch = first_batch(experiment, n)
     losses, metrics = experiment.objective.losses(params, batch)
     apply = {net: lambda *inputs, net=net: net_apply(experiment, params, net, inputs) for net in params}
     return losses, metrics, apply, batch
@@ -35,9 +35,9 @@ def by_hand_pairs(f, batch, std=None):
     """(z, x_g) and (z_g, x), and their logits."""
     z, eps, xi, x = batch.noise["z"], batch.noise["eps"], batch.noise["xi"], batch.x
     x_g = jnp.asarray(f["gen"](z, eps), jnp.float32)
-    told = f["rec"](x)
-    mean = told[:, :3]
-    std = np.exp(told[:, 3:]) if std is None else std
+    rec_out = f["rec"](x)
+    mean = rec_out[:, :3]
+    std = np.exp(rec_out[:, 3:]) if std is None else std
     z_g = jnp.asarray(mean + std * np.asarray(xi), jnp.float32)
     return x_g, z_g, f["disc"](z, x_g), f["disc"](z_g, x)
 
@@ -59,16 +59,16 @@ def test_bigan_encodes_without_noise():
 def test_veegan_with_a_learned_std():
     losses, metrics, f, batch = setup("veegan", learned_std=True, reconstructor_std=0.5)
     x_g, _, generated, _ = by_hand_pairs(f, batch)
-    told = f["rec"](x_g)
-    std = 0.5 * np.exp(told[:, 3:])
-    nll = 0.5 * ((np.asarray(batch.noise["z"]) - told[:, :3]) / std) ** 2 + np.log(std) + 0.5 * np.log(2 * np.pi)
+    rec_out = f["rec"](x_g)
+    std = 0.5 * np.exp(rec_out[:, 3:])
+    nll = 0.5 * ((np.asarray(batch.noise["z"]) - rec_out[:, :3]) / std) ** 2 + np.log(std) + 0.5 * np.log(2 * np.pi)
     np.testing.assert_allclose(metrics["d"], np.mean(np.sum(nll, axis=-1)), rtol=1e-5)
     np.testing.assert_allclose(losses["gen"], np.mean(generated) + metrics["d"], rtol=1e-5)
 
 
 def test_an_encoder_stays_finite_on_data_far_from_unit_scale():
     experiment = build(tiny("ali"))
-    params, batch = one_batch(experiment, 4)
+    params, batch = first_batch(experiment, 4)
     losses, _ = experiment.objective.losses(params, batch._replace(x=1e4 * batch.x))  # exp(1e4 …) overflows
     assert all(np.isfinite(loss) for loss in losses.values())
 
@@ -96,9 +96,9 @@ def test_infogan_bounds_the_information_of_its_codes():
     losses, metrics, f, batch = setup("infogan", information_weight=0.7)  # two categories, one continuous code
     z = np.asarray(batch.noise["z"], np.float64)
     x_g = jnp.asarray(f["gen"](batch.noise["z"], batch.noise["eps"]), jnp.float32)
-    told = f["rec"](x_g)
-    log_q = np.sum(z[:, :2] * (told[:, :2] - np.logaddexp(told[:, :1], told[:, 1:2])), axis=-1)
-    log_q += -0.5 * ((z[:, 2] - told[:, 2]) / np.exp(told[:, 3])) ** 2 - told[:, 3] - 0.5 * np.log(2 * np.pi)
+    rec_out = f["rec"](x_g)
+    log_q = np.sum(z[:, :2] * (rec_out[:, :2] - np.logaddexp(rec_out[:, :1], rec_out[:, 1:2])), axis=-1)
+    log_q += -0.5 * ((z[:, 2] - rec_out[:, 2]) / np.exp(rec_out[:, 3])) ** 2 - rec_out[:, 3] - 0.5 * np.log(2 * np.pi)
     bound = np.mean(log_q) + np.log(2) + np.log(2)
     np.testing.assert_allclose(metrics["information"], bound, rtol=1e-5)
     np.testing.assert_allclose(losses["gen"], np.mean(softplus(f["disc"](x_g))) - 0.7 * bound, rtol=1e-5)
@@ -123,7 +123,7 @@ def test_infogan_refuses_codes_that_do_not_fit(categories, continuous):
 def test_unrolled_generator_meets_the_discriminator_of_k_updates_later():
     experiment = build(tiny("gan"))
     objective, adam = experiment.objective, optax.adam(1e-2, eps_root=1e-16)
-    params, batch = one_batch(experiment, 8)
+    params, batch = first_batch(experiment, 8)
     disc, opt_state = {"disc": params["disc"]}, adam.init({"disc": params["disc"]})
     batch = batch._replace(opt_state={"disc": opt_state})
     for _ in range(3):  # the updates, one after another, outside
@@ -144,7 +144,7 @@ def test_unrolled_gradient_goes_through_the_updates():
     experiment = build(config)
     sgd = optax.sgd(0.5)
     objective = unrolled(experiment.objective, sgd, 2)
-    params, batch = one_batch(experiment, 8)
+    params, batch = first_batch(experiment, 8)
     batch = batch._replace(opt_state={"disc": sgd.init({"disc": params["disc"]})})
     flat, unravel = jax.flatten_util.ravel_pytree(params["gen"])
     direction = jax.random.normal(jax.random.key(3), flat.shape)
@@ -167,7 +167,7 @@ def test_unrolling_survives_gradients_that_are_exactly_0():
     config = tiny("unrolled")
     config.mlp.activation = "relu"
     experiment = build(config)
-    params, batch = one_batch(experiment, 8)
+    params, batch = first_batch(experiment, 8)
     dead = jax.tree.map(jnp.zeros_like, params["disc"])
     state = {"disc": experiment.optimizers["disc"].init({"disc": dead})}
     batch = batch._replace(opt_state=state)

@@ -193,18 +193,6 @@ def test_each_player_moves_as_often_as_it_is_told():
     assert int(after.step) == 1
 
 
-@pytest.mark.parametrize(("player", "updates"), [("disc", 30), ("gen", 20)])
-def test_schedules_last_as_long_as_the_run_however_often_a_player_moves(player, updates):
-    config = tiny("gan", num_steps=10, disc_updates=3, gen_updates=2)
-    config.optim[player].schedule = "linear"
-    optimizer = build(config).optimizers[player]
-    state, rates = optimizer.init(jnp.zeros(())), []
-    for _ in range(updates + 1):
-        update, state = optimizer.update(jnp.ones(()), state)
-        rates.append(-float(update) / config.optim[player].learning_rate)
-    np.testing.assert_allclose(rates, np.linspace(1.0, 0.0, updates + 1), atol=1e-5)
-
-
 def test_streamed_batches_are_those_of_their_steps():
     experiment, state, _, arrays = make(tiny("gan"), SGD)
     step = make_step(experiment.objective, streamed(lambda x: x.astype(jnp.float32)), SGD, batch_size=16)
