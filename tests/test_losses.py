@@ -1,4 +1,4 @@
-"""Losses against numbers worked out by hand."""
+"""The losses against numbers computed by hand."""
 
 import math
 
@@ -16,11 +16,11 @@ def sigmoid(t: float) -> float:
 GENERATED, REAL = [0.5, -1.0], [2.0, 0.25]
 
 
-def test_discriminator_calls_generated_samples_class_1():
+def test_generated_examples_are_class_1_of_the_discriminator():
     by_hand = -np.mean([math.log(sigmoid(d)) for d in GENERATED]) - np.mean([math.log(1 - sigmoid(d)) for d in REAL])
     loss = adversarial.logistic(jnp.array(GENERATED), jnp.array(REAL))
     np.testing.assert_allclose(loss, by_hand, rtol=1e-6)
-    # A discriminator that is right, high on generated and low on real, has a small loss.
+    # A discriminator that is right, with high logits of generated and low ones of real examples, has a small loss.
     assert adversarial.logistic(jnp.array([9.0]), jnp.array([-9.0])) < 1e-3
 
 
@@ -59,7 +59,7 @@ def test_families_by_hand(name, part):
 
 
 @pytest.mark.parametrize("name", sorted(adversarial.FAMILIES))
-def test_generator_wants_to_pass_for_real_and_encoder_for_generated(name):
+def test_generated_examples_want_to_pass_for_real_ones_and_real_ones_for_generated(name):
     family = adversarial.FAMILIES[name]
     low, zero, high = jnp.array([-0.5]), jnp.array([0.0]), jnp.array([0.5])
     assert family.gen(low, zero) < family.gen(high, zero)
@@ -68,7 +68,7 @@ def test_generator_wants_to_pass_for_real_and_encoder_for_generated(name):
     assert family.disc(high, low) < family.disc(low, high)
 
 
-def test_losses_stay_finite_for_sure_discriminators():
+def test_losses_are_finite_for_confident_discriminators():
     for family in adversarial.FAMILIES.values():
         for loss in family:
             assert jnp.isfinite(loss(jnp.array([1e4, -1e4]), jnp.array([-1e4, 1e4])))

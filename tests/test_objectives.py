@@ -16,7 +16,7 @@ from tests.helpers import COMBINATIONS, tiny
 from veegan_jax.config.build import build
 from veegan_jax.objectives.base import Batch
 from veegan_jax.parallel.devices import over_seeds
-from veegan_jax.train.step import gradients, make_init, make_step, resident
+from veegan_jax.train.step import batches_in_memory, gradients, make_init, make_step
 
 GOLDENS = Path(__file__).parent / "goldens.json"
 every_combination = pytest.mark.parametrize(("objective", "model", "data"), COMBINATIONS)
@@ -156,7 +156,7 @@ def test_one_step_golden_of_vmapped_seeds(objective, model, data):
         optimizers["disc"] = experiment.optimizers["disc"]
     init = make_init(experiment.objective, optimizers, ema=True)
     step = make_step(
-        experiment.objective, resident(experiment.source.sample), optimizers, batch_size=8, ema_half_life=8.0
+        experiment.objective, batches_in_memory(experiment.source.sample), optimizers, batch_size=8, ema_half_life=8.0
     )
     mapping = "map" if update else "vmap"
 

@@ -34,6 +34,6 @@ def moons(*, noise: float = 0.05) -> Source:
         train=centres,  # the arrays that `sample` draws from: uint8 images, for a source of images
         held_out=centres,  # the arrays that real data for the metrics are drawn from
         sample=sample,
-        references={"energy": None},  # the metrics that apply, and the reference that each is given
+        references={"energy": None},  # the metrics that apply, and what they compare with
         num_eval=2500,
     )

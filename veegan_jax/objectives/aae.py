@@ -46,7 +46,7 @@ def aae(
     def losses(params: Params, batch: Batch) -> tuple[Scalars, Scalars]:
         x, z, eps = batch.x, batch.noise["z"], batch.noise["eps"]
 
-        # The discriminator judges latents: those of the data are class 1, those of the prior are class 0.
+        # The discriminator sees latents: those of the data are class 1, those of the prior are class 0.
         z_g = encode(params, x)
         adversarial = critic.losses(params, generated=(z_g,), real=(z,), step=batch.step)
 

@@ -35,7 +35,9 @@ class CriticLosses(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Critic:
-    """The discriminator, and where `x_weight` is more than 0 a second one, which sees x alone. 'disc' trains both.
+    """The discriminator, and where `x_weight` is more than 0 a second one, which sees x alone.
+
+    The player 'disc' trains both. Each minimises the family's loss and the penalties.
 
     Attributes:
         net: The network of either critic.

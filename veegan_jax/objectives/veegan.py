@@ -67,7 +67,7 @@ def veegan(
         mean, std = posterior(params["rec"], x)
         z_g = mean + std * xi
 
-        # The discriminator judges both kinds of pairs: `adversarial.disc` is equation 5 and the gradient penalties,
+        # The discriminator sees both kinds of pairs: `adversarial.disc` is equation 5 and the gradient penalties,
         # and `adversarial.gen` is the first term of equation 6, E[D(z, x_g)].
         adversarial = critic.losses(params, generated=(z, x_g), real=(z_g, x), step=batch.step)
 
