@@ -1,4 +1,4 @@
-"""Losses against numbers worked out by hand."""
+"""The losses against numbers computed by hand."""
 
 import math
 
@@ -16,11 +16,11 @@ def sigmoid(t: float) -> float:
 GENERATED, REAL = [0.5, -1.0], [2.0, 0.25]
 
 
-def test_discriminator_calls_generated_samples_class_1():
+def test_generated_examples_are_class_1_of_the_discriminator():
     by_hand = -np.mean([math.log(sigmoid(d)) for d in GENERATED]) - np.mean([math.log(1 - sigmoid(d)) for d in REAL])
     loss = adversarial.logistic(jnp.array(GENERATED), jnp.array(REAL))
     np.testing.assert_allclose(loss, by_hand, rtol=1e-6)
-    # A discriminator that is right, high on generated and low on real, has a small loss.
+    # A discriminator that is right, with high logits of generated and low ones of real examples, has a small loss.
     assert adversarial.logistic(jnp.array([9.0]), jnp.array([-9.0])) < 1e-3
 
 
@@ -35,7 +35,7 @@ GEN = {
     "relativistic": lambda g, r: -math.log(sigmoid(r - g)),
     "hinge": lambda g, r: g,
 }
-BOTH = {
+SWAPPED = {
     "kl": lambda g, r: g - r,
     "nonsaturating": lambda g, r: -math.log(1 - sigmoid(g)) - math.log(sigmoid(r)),
     "minimax": lambda g, r: math.log(sigmoid(g)) + math.log(1 - sigmoid(r)),
@@ -49,26 +49,26 @@ DISC = {
 }
 
 
-@pytest.mark.parametrize("part", ["disc", "gen", "both"])
+@pytest.mark.parametrize("part", ["disc", "gen", "swapped"])
 @pytest.mark.parametrize("name", sorted(adversarial.FAMILIES))
 def test_families_by_hand(name, part):
-    by_hand = {"disc": DISC, "gen": GEN, "both": BOTH}[part][name]
+    by_hand = {"disc": DISC, "gen": GEN, "swapped": SWAPPED}[part][name]
     expected = np.mean([by_hand(g, r) for g, r in zip(GENERATED, REAL, strict=True)])
     loss = getattr(adversarial.FAMILIES[name], part)(jnp.array(GENERATED), jnp.array(REAL))
     np.testing.assert_allclose(loss, expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize("name", sorted(adversarial.FAMILIES))
-def test_generator_wants_to_pass_for_real_and_encoder_for_generated(name):
+def test_generated_examples_want_to_pass_for_real_ones_and_real_ones_for_generated(name):
     family = adversarial.FAMILIES[name]
     low, zero, high = jnp.array([-0.5]), jnp.array([0.0]), jnp.array([0.5])
     assert family.gen(low, zero) < family.gen(high, zero)
-    assert family.both(low, zero) < family.both(high, zero)
-    assert family.both(zero, high) < family.both(zero, low)
+    assert family.swapped(low, zero) < family.swapped(high, zero)
+    assert family.swapped(zero, high) < family.swapped(zero, low)
     assert family.disc(high, low) < family.disc(low, high)
 
 
-def test_losses_stay_finite_for_sure_discriminators():
+def test_losses_are_finite_for_confident_discriminators():
     for family in adversarial.FAMILIES.values():
         for loss in family:
             assert jnp.isfinite(loss(jnp.array([1e4, -1e4]), jnp.array([-1e4, 1e4])))

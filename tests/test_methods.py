@@ -1,4 +1,4 @@
-"""Each method's losses, written down once more by hand from the networks' outputs."""
+"""The losses of each method, computed by hand from the outputs of its networks."""
 
 import chex
 import jax
@@ -8,16 +8,17 @@ import optax
 import pytest
 
 from tests.helpers import tiny
-from tests.test_objectives import one_batch
+from tests.test_objectives import first_batch
 from veegan_jax.config.build import build
 from veegan_jax.objectives.unrolled import unrolled
 
 
 def setup(name, n=4, **options):
+    """A method's losses and metrics on a batch, its nets as functions to numpy arrays, and the batch."""
     config = tiny(name)
     config[name].update(options)
     experiment = build(config)
-    params, batch = one_batch(experiment, n)
+    params, batch = first_batch(experiment, n)
     losses, metrics = experiment.objective.losses(params, batch)
     apply = {net: lambda *inputs, net=net: net_apply(experiment, params, net, inputs) for net in params}
     return losses, metrics, apply, batch
@@ -31,77 +32,77 @@ def softplus(t):
     return np.logaddexp(0, t)
 
 
-def by_hand_pairs(f, batch, std=None):
-    """(z, x_g) and (z_g, x), and their logits."""
+def by_hand_pairs(nets, batch, std=None):
+    """x_g, z_g, and the logits of the pairs (z, x_g) and (z_g, x). Without `std`, F gives its logarithm."""
     z, eps, xi, x = batch.noise["z"], batch.noise["eps"], batch.noise["xi"], batch.x
-    x_g = jnp.asarray(f["gen"](z, eps), jnp.float32)
-    told = f["rec"](x)
-    mean = told[:, :3]
-    std = np.exp(told[:, 3:]) if std is None else std
+    x_g = jnp.asarray(nets["gen"](z, eps), jnp.float32)
+    rec_out = nets["rec"](x)
+    mean = rec_out[:, :3]
+    std = np.exp(rec_out[:, 3:]) if std is None else std
     z_g = jnp.asarray(mean + std * np.asarray(xi), jnp.float32)
-    return x_g, z_g, f["disc"](z, x_g), f["disc"](z_g, x)
+    return x_g, z_g, nets["disc"](z, x_g), nets["disc"](z_g, x)
 
 
 def test_ali_swaps_the_labels_and_learns_its_std():
-    losses, _, f, batch = setup("ali")
-    _, _, generated, real = by_hand_pairs(f, batch)
+    losses, _, nets, batch = setup("ali")
+    _, _, generated, real = by_hand_pairs(nets, batch)
     np.testing.assert_allclose(losses["disc"], np.mean(softplus(-generated)) + np.mean(softplus(real)), rtol=1e-5)
     np.testing.assert_allclose(losses["gen"], np.mean(softplus(generated)) + np.mean(softplus(-real)), rtol=1e-5)
 
 
-def test_bigan_encodes_without_noise():
-    losses, _, f, batch = setup("bigan", adversarial_loss="minimax")
-    _, _, generated, real = by_hand_pairs(f, batch, std=0.0)
+def test_bigan_encodes_without_noise_and_its_minimax_negates_the_loss():
+    losses, _, nets, batch = setup("bigan", adversarial_loss="minimax")
+    _, _, generated, real = by_hand_pairs(nets, batch, std=0.0)
     np.testing.assert_allclose(losses["disc"], np.mean(softplus(-generated)) + np.mean(softplus(real)), rtol=1e-5)
     np.testing.assert_allclose(losses["gen"], -losses["disc"], rtol=1e-6)
 
 
 def test_veegan_with_a_learned_std():
-    losses, metrics, f, batch = setup("veegan", learned_std=True, reconstructor_std=0.5)
-    x_g, _, generated, _ = by_hand_pairs(f, batch)
-    told = f["rec"](x_g)
-    std = 0.5 * np.exp(told[:, 3:])
-    nll = 0.5 * ((np.asarray(batch.noise["z"]) - told[:, :3]) / std) ** 2 + np.log(std) + 0.5 * np.log(2 * np.pi)
+    losses, metrics, nets, batch = setup("veegan", learned_std=True, reconstructor_std=0.5)
+    x_g, _, generated, _ = by_hand_pairs(nets, batch)
+    rec_out = nets["rec"](x_g)
+    std = 0.5 * np.exp(rec_out[:, 3:])
+    nll = 0.5 * ((np.asarray(batch.noise["z"]) - rec_out[:, :3]) / std) ** 2 + np.log(std) + 0.5 * np.log(2 * np.pi)
     np.testing.assert_allclose(metrics["d"], np.mean(np.sum(nll, axis=-1)), rtol=1e-5)
     np.testing.assert_allclose(losses["gen"], np.mean(generated) + metrics["d"], rtol=1e-5)
 
 
 def test_an_encoder_stays_finite_on_data_far_from_unit_scale():
     experiment = build(tiny("ali"))
-    params, batch = one_batch(experiment, 4)
-    losses, _ = experiment.objective.losses(params, batch._replace(x=1e4 * batch.x))  # exp(1e4 …) overflows
+    params, batch = first_batch(experiment, 4)
+    losses, _ = experiment.objective.losses(params, batch._replace(x=1e4 * batch.x))  # exp(1e4) overflows
     assert all(np.isfinite(loss) for loss in losses.values())
 
 
 def test_veegan_data_ae_reconstructs_data():
-    losses, _, f, batch = setup("veegan_data_ae", reconstruction_weight=0.3)
-    _, z_g, generated, real = by_hand_pairs(f, batch, std=1.0)
-    again = f["gen"](z_g, batch.noise["eps"])
+    losses, _, nets, batch = setup("veegan_data_ae", reconstruction_weight=0.3)
+    _, z_g, generated, real = by_hand_pairs(nets, batch, std=1.0)
+    again = nets["gen"](z_g, batch.noise["eps"])
     error = 0.5 * np.mean(np.sum((np.asarray(batch.x) - again) ** 2, axis=-1))
     np.testing.assert_allclose(losses["gen"], np.mean(generated) + 0.3 * error, rtol=1e-5)
     np.testing.assert_allclose(losses["disc"], np.mean(softplus(-generated)) + np.mean(softplus(real)), rtol=1e-5)
 
 
-def test_aae_judges_latents_and_reconstructs_data():
-    losses, _, f, batch = setup("aae", reconstruction_weight=2.0)
-    z_g = jnp.asarray(f["rec"](batch.x), jnp.float32)
-    generated, real = f["disc"](z_g), f["disc"](batch.noise["z"])
-    again = f["gen"](z_g, batch.noise["eps"])
+def test_aae_discriminates_latents_and_reconstructs_data():
+    losses, _, nets, batch = setup("aae", reconstruction_weight=2.0)
+    z_g = jnp.asarray(nets["rec"](batch.x), jnp.float32)
+    generated, real = nets["disc"](z_g), nets["disc"](batch.noise["z"])
+    again = nets["gen"](z_g, batch.noise["eps"])
     error = 0.5 * np.mean(np.sum((np.asarray(batch.x) - again) ** 2, axis=-1))
     np.testing.assert_allclose(losses["disc"], np.mean(softplus(-generated)) + np.mean(softplus(real)), rtol=1e-5)
     np.testing.assert_allclose(losses["gen"], np.mean(softplus(generated)) + 2.0 * error, rtol=1e-5)
 
 
-def test_infogan_bounds_the_information_of_its_codes():
-    losses, metrics, f, batch = setup("infogan", information_weight=0.7)  # two categories, one continuous code
+def test_infogan_bounds_the_information_about_its_codes():
+    losses, metrics, nets, batch = setup("infogan", information_weight=0.7)  # c₁ has two categories, c₂ one dimension
     z = np.asarray(batch.noise["z"], np.float64)
-    x_g = jnp.asarray(f["gen"](batch.noise["z"], batch.noise["eps"]), jnp.float32)
-    told = f["rec"](x_g)
-    log_q = np.sum(z[:, :2] * (told[:, :2] - np.logaddexp(told[:, :1], told[:, 1:2])), axis=-1)
-    log_q += -0.5 * ((z[:, 2] - told[:, 2]) / np.exp(told[:, 3])) ** 2 - told[:, 3] - 0.5 * np.log(2 * np.pi)
+    x_g = jnp.asarray(nets["gen"](batch.noise["z"], batch.noise["eps"]), jnp.float32)
+    rec_out = nets["rec"](x_g)
+    log_q = np.sum(z[:, :2] * (rec_out[:, :2] - np.logaddexp(rec_out[:, :1], rec_out[:, 1:2])), axis=-1)
+    log_q += -0.5 * ((z[:, 2] - rec_out[:, 2]) / np.exp(rec_out[:, 3])) ** 2 - rec_out[:, 3] - 0.5 * np.log(2 * np.pi)
     bound = np.mean(log_q) + np.log(2) + np.log(2)
     np.testing.assert_allclose(metrics["information"], bound, rtol=1e-5)
-    np.testing.assert_allclose(losses["gen"], np.mean(softplus(f["disc"](x_g))) - 0.7 * bound, rtol=1e-5)
+    np.testing.assert_allclose(losses["gen"], np.mean(softplus(nets["disc"](x_g))) - 0.7 * bound, rtol=1e-5)
 
 
 def test_infogan_draws_its_codes():
@@ -120,13 +121,13 @@ def test_infogan_refuses_codes_that_do_not_fit(categories, continuous):
         setup("infogan", categories=categories, continuous=continuous)
 
 
-def test_unrolled_generator_meets_the_discriminator_of_k_updates_later():
+def test_unrolled_generator_sees_the_discriminator_of_k_updates_later():
     experiment = build(tiny("gan"))
     objective, adam = experiment.objective, optax.adam(1e-2, eps_root=1e-16)
-    params, batch = one_batch(experiment, 8)
+    params, batch = first_batch(experiment, 8)
     disc, opt_state = {"disc": params["disc"]}, adam.init({"disc": params["disc"]})
     batch = batch._replace(opt_state={"disc": opt_state})
-    for _ in range(3):  # the updates, one after another, outside
+    for _ in range(3):
         grads = jax.grad(lambda disc: objective.losses({**params, **disc}, batch)[0]["disc"])(disc)
         updates, opt_state = adam.update(grads, opt_state, disc)
         disc = optax.apply_updates(disc, updates)
@@ -138,13 +139,13 @@ def test_unrolled_generator_meets_the_discriminator_of_k_updates_later():
 
 
 def test_unrolled_gradient_goes_through_the_updates():
-    """Against finite differences; a gradient that stopped at the discriminator would be another."""
+    """The gradient agrees with finite differences; one that did not flow through the discriminator would not."""
     config = tiny("gan")
-    config.mlp.activation = "tanh"  # the unrolled loss jumps where the gradient of a ReLU does
+    config.mlp.activation = "tanh"  # with a ReLU, whose gradient jumps, the unrolled loss would jump
     experiment = build(config)
     sgd = optax.sgd(0.5)
     objective = unrolled(experiment.objective, sgd, 2)
-    params, batch = one_batch(experiment, 8)
+    params, batch = first_batch(experiment, 8)
     batch = batch._replace(opt_state={"disc": sgd.init({"disc": params["disc"]})})
     flat, unravel = jax.flatten_util.ravel_pytree(params["gen"])
     direction = jax.random.normal(jax.random.key(3), flat.shape)
@@ -156,18 +157,18 @@ def test_unrolled_gradient_goes_through_the_updates():
     h = 3e-3
     numeric = (loss(h) - loss(-h)) / (2 * h)
     np.testing.assert_allclose(jax.grad(loss)(0.0), numeric, rtol=2e-2)
-    blind = jax.grad(
+    not_unrolled = jax.grad(
         lambda t: experiment.objective.losses({**params, "gen": unravel(flat + t * direction)}, batch)[0]["gen"]
     )
-    assert abs(blind(0.0) - numeric) > 0.05 * abs(numeric)
+    assert abs(not_unrolled(0.0) - numeric) > 0.05 * abs(numeric)
 
 
-def test_unrolling_survives_gradients_that_are_exactly_0():
-    """A ReLU unit that is dead has a second moment of 0, at which plain Adam has no derivative."""
+def test_unrolling_has_finite_gradients_where_a_unit_is_dead():
+    """A dead ReLU unit has a second moment of 0, at which plain Adam has no derivative."""
     config = tiny("unrolled")
     config.mlp.activation = "relu"
     experiment = build(config)
-    params, batch = one_batch(experiment, 8)
+    params, batch = first_batch(experiment, 8)
     dead = jax.tree.map(jnp.zeros_like, params["disc"])
     state = {"disc": experiment.optimizers["disc"].init({"disc": dead})}
     batch = batch._replace(opt_state=state)

@@ -1,4 +1,6 @@
-"""The contract of `Nets`, for every architecture; batch normalisation, and packing."""
+"""The contract of `Nets` for every architecture, batch normalisation, and packing."""
+
+import functools
 
 import chex
 import flax.linen as nn
@@ -7,8 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from veegan_jax.models import MODELS, network
+from veegan_jax.models import MODELS
 from veegan_jax.models.network import INITIALISERS, BatchNorm, Network, from_module, packed
+from veegan_jax.ops.axis import AXIS
 
 SHAPE = (8, 8, 3)
 SMALL = {
@@ -25,14 +28,14 @@ def small(name, *, shape=SHAPE, bounded=True, dtype="float32", **options):
 
 
 def normals(*shape, seed=0):
-    """Drawn by numpy, which compiles nothing."""
+    """Standard normals, drawn by numpy, which compiles nothing."""
     return jnp.asarray(
         np.random.default_rng(seed).normal(size=shape), "float64" if jax.config.jax_enable_x64 else "float32"
     )
 
 
 def cases(nets):
-    """Each use of a net: itself, its inputs for a batch of 4, and the shape of its output."""
+    """Each use of a net: the net, its inputs for a batch of 4, and the shape of its output."""
     z, eps, x = normals(4, 5), normals(4, 2), normals(4, *SHAPE)
     return [
         (nets.gen, (z, eps), (4, *SHAPE)),
@@ -44,31 +47,37 @@ def cases(nets):
 
 
 def initialised(net, inputs):
-    """Parameters, compiled in one piece, which is faster."""
+    """The parameters of seed 0, compiled in one piece, which is faster."""
     return jax.jit(lambda key: net.init(key, *(i.shape[1:] for i in inputs)))(jax.random.key(0))
 
 
+@functools.cache
+def initialised_cases(name):
+    """`cases` with the parameters of each net, made once for all tests."""
+    used = cases(small(name))
+    params = jax.jit(lambda key: [net.init(key, *(i.shape[1:] for i in inputs)) for net, inputs, _ in used])
+    return [(*case, p) for case, p in zip(used, params(jax.random.key(0)), strict=True)]
+
+
 def raised(params):
-    """The parameters away from a start in which some are 0, and hide others."""
+    """Parameters moved away from their initial values, of which some are 0 and hide others."""
     return jax.tree.map(
         lambda leaf: jnp.asarray(np.asarray(leaf) + 0.1 * np.asarray(normals(*leaf.shape, seed=3))), params
     )
 
 
 def outlined(net, *shapes):
-    """The parameters' shapes alone."""
+    """The shapes of the parameters."""
     return jax.eval_shape(lambda key: net.init(key, *shapes), jax.random.key(0))
 
 
 @EVERY
 def test_shapes_and_dtypes(name):
-    """Of outputs, always float32, and of parameters; and bfloat16 computes in bfloat16, so roughly the same."""
-    for (net, inputs, expected), (low, _, _) in zip(
-        cases(small(name)), cases(small(name, dtype="bfloat16")), strict=True
-    ):
-        params = initialised(net, inputs)
+    """Parameters and outputs are always float32; computing in bfloat16 gives other, similar outputs."""
+    low_cases = cases(small(name, dtype="bfloat16"))
+    for (net, inputs, expected, params), (low, _, _) in zip(initialised_cases(name), low_cases, strict=True):
         assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype("float32")}
-        outputs = [jax.jit(net.apply)(params, *inputs), jax.jit(low.apply)(params, *inputs)]
+        outputs = jax.jit(lambda *a, nets=(net, low): [n.apply(*a) for n in nets])(params, *inputs)
         for output in outputs:
             chex.assert_shape(output, expected)
             assert output.dtype == jnp.float32
@@ -85,9 +94,9 @@ def test_no_generator_noise(name):
 
 @EVERY
 def test_every_input_and_every_parameter_matters(name):
-    """No input is dropped, and no parameter is dead: where one is, its gradient is exactly 0."""
-    for net, inputs, expected in cases(small(name)):
-        params = raised(initialised(net, inputs))
+    """No input is dropped, and no parameter is dead: the gradient of one that is would be exactly 0."""
+    for net, inputs, expected, initial in initialised_cases(name):
+        params = raised(initial)
         weights = normals(*expected, seed=1)
         weighted = lambda a, net=net, weights=weights: jnp.sum(net.apply(*a) * weights)  # noqa: E731
         gradients = jax.jit(jax.grad(weighted))((params, *inputs))
@@ -99,19 +108,18 @@ def test_every_input_and_every_parameter_matters(name):
 def test_only_bounded_generators_end_in_a_tanh(name):
     z, eps = 100 * normals(4, 5), normals(4, 0)
     bounded, free = (small(name, bounded=b).gen for b in (True, False))
-    params = initialised(bounded, (z, eps))
-    params = jax.tree.map(lambda leaf: 10 * leaf, params)
-    assert jnp.max(jnp.abs(free.apply(params, z, eps))) > 1.5
-    np.testing.assert_allclose(bounded.apply(params, z, eps), jnp.tanh(free.apply(params, z, eps)), atol=1e-6)
+    params = jax.tree.map(lambda leaf: 10 * leaf, initialised(bounded, (z, eps)))
+    x_bounded, x_free = jax.jit(lambda params: [gen.apply(params, z, eps) for gen in (bounded, free)])(params)
+    assert jnp.max(jnp.abs(x_free)) > 1.5
+    np.testing.assert_allclose(x_bounded, jnp.tanh(x_free), atol=1e-6)
 
 
-def test_frozen_nets_judge_an_example_apart_from_its_batch():
-    for net, inputs, _ in cases(small("dcgan", shape=SHAPE)):
-        params = initialised(net, inputs)
+def test_outputs_of_frozen_nets_do_not_depend_on_the_batch():
+    for net, inputs, _, params in initialised_cases("dcgan"):
         apply = jax.jit(net.apply)
         frozen = jax.jit(net.freeze)(params, *inputs)
         whole = apply(frozen, *inputs)
-        np.testing.assert_allclose(whole, apply(params, *inputs), atol=1e-5, err_msg="of the batch itself")
+        np.testing.assert_allclose(whole, apply(params, *inputs), atol=1e-5, err_msg="the batch of the statistics")
         alone = apply(frozen, *(i[:1] for i in inputs))
         np.testing.assert_allclose(alone, whole[:1], atol=1e-5)
 
@@ -119,13 +127,17 @@ def test_frozen_nets_judge_an_example_apart_from_its_batch():
 @EVERY
 def test_without_norm_there_is_nothing_to_freeze(name):
     for net, inputs, _ in cases(small(name, **WITHOUT_NORM[name])):
-        params = initialised(net, inputs)
-        assert net.freeze(params, *inputs) is params
+        same = []
+        jax.eval_shape(
+            lambda params, net=net, inputs=inputs, same=same: same.append(net.freeze(params, *inputs) is params),
+            outlined(net, *(i.shape[1:] for i in inputs)),
+        )
+        assert same == [True]
 
 
 @EVERY
 def test_gradient_penalty_has_gradients(name):
-    """R1's, which are second derivatives: against a finite difference, fine enough not to cross a kink."""
+    """R1's gradient, of second derivatives, agrees with a finite difference that is too small to cross a kink."""
     with jax.enable_x64(True):
         disc = small(name, dtype="float64", **WITHOUT_NORM[name]).disc
         x = normals(4, *SHAPE)
@@ -162,7 +174,7 @@ def test_dcgan_has_a_layer_for_each_halving(shape, layers):
     assert jax.eval_shape(nets.gen.apply, params["gen"], normals(4, 5), normals(4, 0)).shape == (4, *shape)
 
 
-def test_dcgan_normalises_all_but_the_first_layer_of_judges_and_the_last_of_the_generator():
+def test_dcgan_normalises_all_but_the_first_layer_of_d_and_f_and_the_last_of_g():
     nets = small("dcgan", shape=(16, 16, 3))
     for params, norms in (
         (outlined(nets.gen, (5,), (0,)), 2),
@@ -203,19 +215,19 @@ def test_refusals(name, options, message):
 
 
 def test_resnet_starts_as_its_skip_connections():
-    """Whatever the blocks do, they add nothing to begin with, and something once they have learned."""
+    """The blocks add nothing at the start, whatever their first layers are, and something once their last has moved."""
     gen = small("resnet", blocks=2).gen
     inputs = (normals(4, 5), normals(4, 0))
-    params = initialised(gen, inputs)
-    stages, output = params["stages"], gen.apply(params, *inputs)
+    params, apply = initialised(gen, inputs), jax.jit(gen.apply)
+    stages, output = params["stages"], apply(params, *inputs)
     for layer, changes in (("Dense_0", False), ("Conv_0", False), ("Dense_1", True)):
         moved = {k: v | {layer: raised(v[layer])} if k.startswith("Block") else v for k, v in stages.items()}
-        difference = jnp.max(jnp.abs(gen.apply(params | {"stages": moved}, *inputs) - output))
+        difference = jnp.max(jnp.abs(apply(params | {"stages": moved}, *inputs) - output))
         assert (difference > 0.01) == changes, layer
 
 
 class Normalised(nn.Module):
-    """A linear layer and batch normalisation, with room for statistics that differ by device."""
+    """A linear layer and batch normalisation."""
 
     dtype: str = "float32"
 
@@ -234,7 +246,8 @@ def params(net):
     return raised(initialised(net, (X,)))
 
 
-X = normals(8, 4, 5) + jnp.arange(8.0).reshape(8, 1, 1)  # every device's part has another mean
+# Every device's part of the batch has another mean.
+X = normals(8, 4, 5) + jnp.arange(8.0).reshape(8, 1, 1)
 
 
 def test_batch_norm_takes_the_statistics_of_the_batch(net, params):
@@ -251,13 +264,13 @@ def test_batch_norm_frozen_normalises_by_what_it_was_frozen_on(net, params):
 
 
 def loss(net, params, x):
-    """Of the shape of a training loss: a mean over examples."""
+    """A mean over examples, as a training loss is."""
     return jnp.mean(jnp.sum(jnp.sin(net.apply(params, x)), axis=(1, 2)))
 
 
 def on_devices(function):
-    """`function` of replicated parameters and a part of the batch, on 4 devices."""
-    return jax.pmap(function, axis_name=network.AXIS, in_axes=(None, 0), devices=jax.devices()[:4])
+    """A function of replicated parameters and a part of the batch, on 4 devices."""
+    return jax.pmap(function, axis_name=AXIS, in_axes=(None, 0), devices=jax.devices()[:4])
 
 
 def test_batch_norm_is_that_of_the_whole_batch_on_any_number_of_devices(net, params):
@@ -271,7 +284,7 @@ def test_batch_norm_is_that_of_the_whole_batch_on_any_number_of_devices(net, par
 def test_batch_norm_has_the_gradients_of_the_whole_batch_on_any_number_of_devices(net, params):
     def gradients(params, x):
         to_params, to_x = jax.grad(lambda p, x: loss(net, p, x), argnums=(0, 1))(params, x)
-        return jax.lax.pmean(to_params, network.AXIS), to_x
+        return jax.lax.pmean(to_params, AXIS), to_x
 
     to_params, to_x = on_devices(gradients)(params, X.reshape(4, 2, 4, 5))
     expected, expected_to_x = jax.grad(lambda p, x: loss(net, p, x), argnums=(0, 1))(params, X)

@@ -1,4 +1,4 @@
-"""Every objective × architecture × source: shapes, finite gradients, routing, and one-step goldens."""
+"""The methods: VEEGAN by hand, then every method × architecture × source: shapes, routing, one-step goldens."""
 
 import functools
 import json
@@ -16,96 +16,41 @@ from tests.helpers import COMBINATIONS, tiny
 from veegan_jax.config.build import build
 from veegan_jax.objectives.base import Batch
 from veegan_jax.parallel.devices import over_seeds
-from veegan_jax.train.step import gradients, make_init, make_step, resident
+from veegan_jax.train.step import batches_in_memory, gradients, make_init, make_step
 
 GOLDENS = Path(__file__).parent / "goldens.json"
 every_combination = pytest.mark.parametrize(("objective", "model", "data"), COMBINATIONS)
 
 
-def replica(tree, i):
-    return jax.tree.map(lambda leaf: leaf[i], tree)
+@functools.cache
+def experiment_of(objective="veegan", model="mlp", data="ring"):
+    """The experiment of a combination, built once for all tests that leave its options alone."""
+    return build(tiny(objective, model, data))
 
 
-def arrays(experiment):
-    """What to draw from, which every source has on the device."""
+def held_out(experiment):
+    """Arrays to draw examples from, which every source has on the device."""
     return jax.tree.map(jnp.asarray, experiment.source.held_out)
 
 
-def one_batch(experiment, n=6):
-    """Parameters of seed 0, and a batch of `n` examples, of the step 0."""
-
-    @jax.jit
-    def draw(arrays, keys):
-        x = jax.vmap(lambda key: experiment.source.sample(arrays, key))(keys)
-        state = make_init(experiment.objective, experiment.optimizers, ema=False)(0)
-        return state.params, Batch(x, jax.vmap(experiment.objective.noise)(keys), state.step, state.opt_state)
-
-    return draw(arrays(experiment), jax.random.split(jax.random.key(1), n))
+def draw(experiment, arrays, n=6):
+    """The parameters of seed 0, and a batch of `n` examples at step 0."""
+    keys = jax.random.split(jax.random.key(1), n)
+    x = jax.vmap(lambda key: experiment.source.sample(arrays, key))(keys)
+    state = make_init(experiment.objective, experiment.optimizers, ema=False)(0)
+    return state.params, Batch(x, jax.vmap(experiment.objective.noise)(keys), state.step, state.opt_state)
 
 
-def compiled_gradients(experiment):
-    return jax.jit(functools.partial(gradients, experiment.objective))
-
-
-@every_combination
-def test_shapes(objective, model, data):
-    experiment = build(tiny(objective, model, data))
-    params, batch = one_batch(experiment)
-    chex.assert_shape(batch.x, (6, *experiment.source.shape))
-    x_g = jax.eval_shape(experiment.objective.generate, params, batch.noise)
-    chex.assert_shape(x_g, (6, *experiment.source.shape))
-    if experiment.objective.encode:
-        chex.assert_shape(jax.eval_shape(experiment.objective.encode, params, batch.x), (6, 3))
-    losses, metrics = jax.eval_shape(experiment.objective.losses, params, batch)
-    assert set(losses) == set(experiment.objective.players) == {"disc", "gen"}
-    chex.assert_shape(list(losses.values()) + list(metrics.values()), ())
-    chex.assert_type(list(losses.values()) + list(metrics.values()), jnp.float32)
-
-
-@every_combination
-def test_each_net_is_moved_by_its_own_player_alone(objective, model, data):
-    experiment = build(tiny(objective, model, data))
-    method = experiment.objective
-    params, batch = one_batch(experiment)
-    owner = {net: player for player, nets in method.players.items() for net in nets}
-    assert set(owner) == set(params)
-
-    @jax.jit
-    def all_gradients(params):
-        alone = {p: jax.grad(lambda q, p=p: method.losses(q, batch)[0][p])(params) for p in method.players}
-        return gradients(method, params, batch)[0], alone
-
-    grads, alone = all_gradients(params)
-    chex.assert_tree_all_finite(grads)
-    for net, player in owner.items():
-        assert optax.tree.norm(grads[net]) > 0, net
-        chex.assert_trees_all_close(grads[net], alone[player][net], rtol=1e-4, atol=1e-6)
-
-
-def test_reconstructor_follows_the_reconstruction_alone():
-    """VEEGAN, Algorithm 1: ∇θ is that of mean d, and neither D nor real data move F."""
-    experiment = build(tiny())
-    params, batch = one_batch(experiment)
-    compiled = compiled_gradients(experiment)
-    grads, _ = compiled(params, batch)
-    other = batch._replace(x=batch.x + 1)
-    other_disc = jax.tree.map(lambda leaf: leaf + 0.3, params["disc"])
-    moved, _ = compiled({**params, "disc": other_disc}, other)
-    chex.assert_trees_all_close(grads["rec"], moved["rec"], rtol=1e-5, atol=1e-7)
-
-    def d(rec):
-        x_g = experiment.objective.generate(params, batch.noise)
-        mean = experiment.objective.nets["rec"].apply(rec, x_g)
-        return 0.5 * jnp.mean(jnp.sum((batch.noise["z"] - mean) ** 2, axis=-1))
-
-    chex.assert_trees_all_close(grads["rec"], jax.jit(jax.grad(d))(params["rec"]), rtol=1e-4, atol=1e-6)
+def first_batch(experiment, n=6):
+    """What `draw` gives, compiled in one piece."""
+    return jax.jit(lambda arrays: draw(experiment, arrays, n))(held_out(experiment))
 
 
 def test_veegan_losses_by_hand():
-    """Linear nets and one example, so that every term can be written down."""
-    experiment = build(tiny("veegan"))
+    """One example, so that every term can be written down from the nets' outputs."""
+    experiment = experiment_of()
     nets = experiment.objective.nets
-    params, batch = one_batch(experiment, 1)
+    params, batch = first_batch(experiment, 1)
     x, noise = batch.x, batch.noise
     z, eps, xi = noise["z"], noise["eps"], noise["xi"]
     x_g = nets["gen"].apply(params["gen"], z, eps)
@@ -130,43 +75,99 @@ def test_veegan_losses_by_hand():
     np.testing.assert_allclose(gen_loss(real_pair_weight=-0.5), logit_g + d - 0.5 * logit_r, rtol=1e-4)
 
 
+def test_reconstructor_follows_the_reconstruction_loss_alone():
+    """In VEEGAN's Algorithm 1, F's gradient is that of mean d: neither D nor real data move F."""
+    experiment = experiment_of()
+    params, batch = first_batch(experiment)
+    compiled = jax.jit(functools.partial(gradients, experiment.objective))
+    grads, _ = compiled(params, batch)
+    other_x = batch._replace(x=batch.x + 1)
+    other_disc = {**params, "disc": jax.tree.map(lambda leaf: leaf + 0.3, params["disc"])}
+    with_others, _ = compiled(other_disc, other_x)
+    chex.assert_trees_all_close(grads["rec"], with_others["rec"], rtol=1e-5, atol=1e-7)
+
+    def d(rec):
+        x_g = experiment.objective.generate(params, batch.noise)
+        mean = experiment.objective.nets["rec"].apply(rec, x_g)
+        return 0.5 * jnp.mean(jnp.sum((batch.noise["z"] - mean) ** 2, axis=-1))
+
+    chex.assert_trees_all_close(grads["rec"], jax.jit(jax.grad(d))(params["rec"]), rtol=1e-4, atol=1e-6)
+
+
 def test_deterministic_reconstructor_ignores_its_noise():
-    def real_logit(std, xi_scale):
+    params, batch = first_batch(experiment_of())
+
+    def disc_loss(std, xi_scale):
         config = tiny()
         config.veegan.reconstructor_std = std
-        experiment = build(config)
-        params, batch = one_batch(experiment)
         scaled = {**batch.noise, "xi": xi_scale * batch.noise["xi"]}
-        return experiment.objective.losses(params, batch._replace(noise=scaled))[0]["disc"]
+        return build(config).objective.losses(params, batch._replace(noise=scaled))[0]["disc"]
 
-    assert real_logit(0.0, 1.0) == real_logit(0.0, 5.0)
-    assert real_logit(1.0, 1.0) != real_logit(1.0, 5.0)
+    assert disc_loss(0.0, 1.0) == disc_loss(0.0, 5.0)
+    assert disc_loss(1.0, 1.0) != disc_loss(1.0, 5.0)
+
+
+@every_combination
+def test_shapes(objective, model, data):
+    """Shapes and types alone: nothing is compiled."""
+    experiment = experiment_of(objective, model, data)
+    method, shape = experiment.objective, (6, *experiment.source.shape)
+    params, batch = jax.eval_shape(lambda arrays: draw(experiment, arrays), held_out(experiment))
+    chex.assert_shape(batch.x, shape)
+    chex.assert_shape(jax.eval_shape(method.generate, params, batch.noise), shape)
+    if method.encode:
+        chex.assert_shape(jax.eval_shape(method.encode, params, batch.x), (6, 3))
+    losses, metrics = jax.eval_shape(method.losses, params, batch)
+    assert set(losses) == set(method.players) == {"disc", "gen"}
+    chex.assert_shape([*losses.values(), *metrics.values()], ())
+    chex.assert_type([*losses.values(), *metrics.values()], jnp.float32)
+
+
+@every_combination
+def test_each_net_is_moved_by_its_own_player_alone(objective, model, data):
+    experiment = experiment_of(objective, model, data)
+    method = experiment.objective
+
+    @jax.jit
+    def all_gradients(arrays):
+        params, batch = draw(experiment, arrays)
+        alone = {p: jax.grad(lambda q, p=p: method.losses(q, batch)[0][p])(params) for p in method.players}
+        return gradients(method, params, batch)[0], alone
+
+    grads, alone = all_gradients(held_out(experiment))
+    chex.assert_tree_all_finite(grads)
+    owner = {net: player for player, nets in method.players.items() for net in nets}
+    assert set(owner) == set(grads)
+    for net, player in owner.items():
+        assert optax.tree.norm(grads[net]) > 0, net
+        chex.assert_trees_all_close(grads[net], alone[player][net], rtol=1e-4, atol=1e-6)
 
 
 @every_combination
 def test_one_step_golden_of_vmapped_seeds(objective, model, data):
     """One plain-gradient step from seed 0, alone when it is recorded and beside seed 1 when it is compared.
 
-    SGD, since Adam hides a wrong scale of the gradient.
+    The optimizer is SGD, since Adam hides a wrong scale of the gradient. `test_optimizer.py` checks Adam by hand.
     """
     update = bool(os.environ.get("UPDATE_GOLDENS"))
-    experiment = build(tiny(objective, model, data))
+    experiment = experiment_of(objective, model, data)
     optimizers = dict.fromkeys(experiment.objective.players, optax.sgd(0.1))
-    if experiment.config.unroll:  # it looks ahead by the updates of the optimizer that it was built with
+    if experiment.config.unroll:  # unrolling looks ahead by the updates of the optimizer that it was built with
         optimizers["disc"] = experiment.optimizers["disc"]
     init = make_init(experiment.objective, optimizers, ema=True)
     step = make_step(
-        experiment.objective, resident(experiment.source.sample), optimizers, batch_size=8, ema_half_life=8.0
+        experiment.objective, batches_in_memory(experiment.source.sample), optimizers, batch_size=8, ema_half_life=8.0
     )
     mapping = "map" if update else "vmap"
 
     @jax.jit
-    def run(seeds, data):
+    def run(seeds, arrays):
         state = jax.lax.map(init, seeds)
-        return state, *over_seeds(step, mapping)(state, data)
+        return state, *over_seeds(step, mapping)(state, arrays)
 
     seeds = np.arange(1 if update else 2, dtype=np.uint32)
-    replicas = [replica(run(seeds, arrays(experiment)), i) for i in range(len(seeds))]
+    states_and_scalars = run(seeds, held_out(experiment))
+    replicas = [jax.tree.map(lambda leaf, i=i: leaf[i], states_and_scalars) for i in range(len(seeds))]
     found, *others = (moves(*replica) for replica in replicas)
     name = f"{objective}-{model}-{data}"
     goldens = json.loads(GOLDENS.read_text()) if GOLDENS.exists() else {}

@@ -1,4 +1,4 @@
-"""The step: what it draws, that all players move from one point, that fusing changes nothing, and what it costs."""
+"""The step: its updates, its draws, Algorithm 1's single point, fusing, turns, and its number of operations."""
 
 import dataclasses
 import functools
@@ -15,7 +15,7 @@ from tests.helpers import tiny
 from veegan_jax.config.build import build
 from veegan_jax.objectives.base import Batch
 from veegan_jax.train.compile import initial_state
-from veegan_jax.train.step import fuse, gradients, make_init, make_step, resident, streamed, turns
+from veegan_jax.train.step import batches_in_memory, batches_of_stream, fuse, gradients, make_init, make_step, turns
 
 SGD = {"disc": optax.sgd(0.1), "gen": optax.sgd(0.1)}
 
@@ -26,12 +26,36 @@ def make(config, optimizers=None, **options):
     init = make_init(experiment.objective, optimizers, ema=config.ema_half_life > 0)
     state = jax.jit(init)(config.seed)
     options = {"batch_size": config.batch_size, "ema_half_life": config.ema_half_life, **options}
-    step = make_step(experiment.objective, resident(experiment.source.sample), optimizers, **options)
+    step = make_step(experiment.objective, batches_in_memory(experiment.source.sample), optimizers, **options)
     return experiment, state, step, jnp.asarray(experiment.source.train)
 
 
+def step_that_shows_its_batch(experiment):
+    """A step whose scalars also hold the batch that it drew."""
+
+    def losses(params, batch):
+        own, metrics = experiment.objective.losses(params, batch)
+        return own, {**metrics, "x": batch.x, "noise": batch.noise}
+
+    objective = experiment.objective._replace(losses=losses)
+    return jax.jit(
+        make_step(objective, batches_in_memory(experiment.source.sample), SGD, batch_size=16, ema_half_life=64.0)
+    )
+
+
+def test_update_is_minus_learning_rate_times_gradient_of_the_drawn_batch():
+    experiment, state, _, arrays = make(tiny(), SGD)
+    after, seen = step_that_shows_its_batch(experiment)(state, arrays)
+    chex.assert_shape(seen["x"], (16, 2))
+    grads, _ = jax.jit(functools.partial(gradients, experiment.objective))(
+        state.params, Batch(seen["x"], seen["noise"], state.step, state.opt_state)
+    )
+    expected = jax.tree.map(lambda p, g: p - 0.1 * g, state.params, grads)
+    chex.assert_trees_all_close(after.params, expected, rtol=1e-5, atol=1e-7)
+
+
 def test_all_players_move_from_one_point():
-    """VEEGAN, Algorithm 1: no player sees what another did in the same step."""
+    """In VEEGAN's Algorithm 1 no player sees the other's update of the same step."""
     together, state, step, arrays = make(tiny(), SGD)
     after, _ = jax.jit(step)(state, arrays)
     for player, nets in together.objective.players.items():
@@ -42,32 +66,10 @@ def test_all_players_move_from_one_point():
             chex.assert_trees_all_equal(after.params[net], alone.params[net])
 
 
-def spied(experiment):
-    """A step whose scalars hold what was drawn, too."""
-
-    def losses(params, batch):
-        own, metrics = experiment.objective.losses(params, batch)
-        return own, {**metrics, "x": batch.x, "noise": batch.noise}
-
-    objective = experiment.objective._replace(losses=losses)
-    return jax.jit(make_step(objective, resident(experiment.source.sample), SGD, batch_size=16, ema_half_life=64.0))
-
-
-def test_update_is_minus_learning_rate_times_gradient_of_the_drawn_batch():
-    experiment, state, _, arrays = make(tiny(), SGD)
-    after, seen = spied(experiment)(state, arrays)
-    chex.assert_shape(seen["x"], (16, 2))
-    grads, _ = jax.jit(functools.partial(gradients, experiment.objective))(
-        state.params, Batch(seen["x"], seen["noise"], state.step, state.opt_state)
-    )
-    expected = jax.tree.map(lambda p, g: p - 0.1 * g, state.params, grads)
-    chex.assert_trees_all_close(after.params, expected, rtol=1e-5, atol=1e-7)
-
-
 def test_draws_differ_between_steps_seeds_examples_and_purposes():
     experiment, first, _, arrays = make(tiny("veegan", data="grid"), SGD)
     second = make(tiny("veegan", data="grid", seed=1), SGD)[1]
-    step = spied(experiment)
+    step = step_that_shows_its_batch(experiment)
     after, one = step(first, arrays)
     seen = [one, step(after, arrays)[1], step(second, arrays)[1]]
     rows = np.concatenate([np.asarray(scalars["noise"]["z"]) for scalars in seen])
@@ -143,7 +145,8 @@ def test_nothing_is_computed_twice():
     def flops(function, *args):
         return jax.jit(function).lower(*args).compile().cost_analysis()["flops"]
 
-    def product(n_in, n_out):  # of a batch of 500, in FLOP
+    def product(n_in, n_out):
+        """The FLOPs of a linear layer on a batch of 500."""
         return 2 * 500 * n_in * n_out
 
     gen = [(255, 128), (128, 128), (128, 2)]
@@ -154,7 +157,7 @@ def test_nothing_is_computed_twice():
         forward["g"]
         + 2 * forward["f"]  # on x_g and on x
         + 2 * forward["d"]  # on generated and real pairs
-        + 2 * forward["d"]  # its kernels' gradients from both, the hidden one's gradient being elementwise
+        + 2 * forward["d"]  # D's kernels, from both kinds of pairs; the hidden layer's own gradient is elementwise
         + product(256, 128)  # through D to x_g
         + 2 * forward["f"]  # F's kernels, and through F to x_g
         + forward["g"]  # G's kernels
@@ -162,7 +165,7 @@ def test_nothing_is_computed_twice():
     )
     assert by_hand == pytest.approx(0.476e9, rel=0.01)
     assert flops(functools.partial(gradients, experiment.objective), state.params, batch) / by_hand <= 1.03
-    assert flops(step, state, arrays) / by_hand <= 1.15  # with the draws and the updates, which are elementwise
+    assert flops(step, state, arrays) / by_hand <= 1.15  # the draws and the updates are elementwise
 
 
 def test_turns():
@@ -171,21 +174,21 @@ def test_turns():
     assert list(turns("alternating", 2, 1)) == [("disc",), ("disc",), ("gen",)]
 
 
-def test_alternating_generator_meets_the_discriminator_that_has_moved():
+def test_alternating_generator_sees_the_updated_discriminator():
     _, state, step, arrays = make(tiny("gan"), SGD, turns=turns("alternating", 1, 1))
     disc_only, gen_only = (make(tiny("gan"), SGD, turns=[player])[2] for player in (("disc",), ("gen",)))
     after, scalars = jax.jit(step)(state, arrays)
     moved, _ = jax.jit(disc_only)(state, arrays)
     chex.assert_trees_all_close(after.params["disc"], moved.params["disc"], rtol=1e-6)
     chex.assert_trees_all_equal(moved.params["gen"], state.params["gen"])
-    # The second turn draws anew, so that the same step alone, from there, has other noise.
+    # The second turn has draws of its own, so that a first turn from the same point has other noise.
     again, _ = jax.jit(gen_only)(dataclasses.replace(moved, step=state.step), arrays)
     moves = [jax.tree.map(jnp.subtract, s.params["gen"], state.params["gen"]) for s in (after, again)]
     assert not np.allclose(moves[0]["Dense_0"]["kernel"], moves[1]["Dense_0"]["kernel"])
     assert set(scalars) == {"loss/disc", "loss/gen"}
 
 
-def test_each_player_moves_as_often_as_it_is_told():
+def test_each_player_is_updated_as_often_as_the_turns_say():
     _, state, step, arrays = make(tiny(), turns=turns("simultaneous", 2, 3))
     after, _ = jax.jit(step)(state, arrays)
     assert int(after.opt_state["disc"][0].count) == 2
@@ -193,21 +196,9 @@ def test_each_player_moves_as_often_as_it_is_told():
     assert int(after.step) == 1
 
 
-@pytest.mark.parametrize(("player", "updates"), [("disc", 30), ("gen", 20)])
-def test_schedules_last_as_long_as_the_run_however_often_a_player_moves(player, updates):
-    config = tiny("gan", num_steps=10, disc_updates=3, gen_updates=2)
-    config.optim[player].schedule = "linear"
-    optimizer = build(config).optimizers[player]
-    state, rates = optimizer.init(jnp.zeros(())), []
-    for _ in range(updates + 1):
-        update, state = optimizer.update(jnp.ones(()), state)
-        rates.append(-float(update) / config.optim[player].learning_rate)
-    np.testing.assert_allclose(rates, np.linspace(1.0, 0.0, updates + 1), atol=1e-5)
-
-
 def test_streamed_batches_are_those_of_their_steps():
     experiment, state, _, arrays = make(tiny("gan"), SGD)
-    step = make_step(experiment.objective, streamed(lambda x: x.astype(jnp.float32)), SGD, batch_size=16)
+    step = make_step(experiment.objective, batches_of_stream(lambda x: x.astype(jnp.float32)), SGD, batch_size=16)
     batches = jax.random.randint(jax.random.key(0), (3, 16, 2), 0, 9)
     state = dataclasses.replace(state, step=state.step + 7)
     fused, _ = jax.jit(fuse(step, 3))(state, (batches, jnp.int32(7)))

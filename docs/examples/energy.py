@@ -1,4 +1,4 @@
-"""A metric: the energy distance of each coordinate. It would be veegan_jax/metrics/energy.py."""
+"""A metric: the energy distance of each coordinate. Its place would be veegan_jax/metrics/energy.py."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""An architecture: MLPs that see their inputs as waves. It would be veegan_jax/models/fourier.py."""
+"""An architecture: MLPs on Fourier features. Its place would be veegan_jax/models/fourier.py."""
 
 import math
 
@@ -10,7 +10,7 @@ from veegan_jax.models import network
 
 
 class Fourier(nn.Module):
-    """Random Fourier features of the inputs (Tancik et al., NeurIPS 2020), hidden layers, a linear layer."""
+    """Random Fourier features of the inputs (Tancik et al., NeurIPS 2020), a hidden layer, and a linear layer."""
 
     out_shape: tuple[int, ...]
     width: int
@@ -31,17 +31,17 @@ class Fourier(nn.Module):
 def fourier(
     *, shape: tuple[int, ...], bounded: bool, dtype: str, width: int = 128, frequency: float = 1.0
 ) -> network.Nets:
-    """The three nets on Fourier features.
+    """The three nets on Fourier features of their inputs.
 
     Args:
-        shape: of one data example.
-        bounded: whether data lie in [−1, 1]; not used, this generator is linear at its end.
-        dtype: of the computation.
-        width: of the features and the hidden layer: `config.fourier.width`.
-        frequency: the standard deviation of the initial waves' frequencies, in radians per unit of x.
+        shape: The shape of one example of the data.
+        bounded: Whether data lie in [−1, 1]. This generator ignores it, and ends in a linear layer.
+        dtype: What the hidden and the last layer compute in.
+        width: The number of frequencies, and the width of the hidden layer: `config.fourier.width`.
+        frequency: The standard deviation of the initial frequencies, in radians per unit of the inputs.
 
     Raises:
-        ValueError: if the width is not positive.
+        ValueError: If the width is not positive.
     """
     if width < 1:
         raise ValueError(f"width is {width}; it must be 1 or more")

@@ -1,4 +1,4 @@
-"""A source of data: two half moons in the plane. It would be veegan_jax/data/moons.py."""
+"""A source of data: two half moons in the plane. Its place would be veegan_jax/data/moons.py."""
 
 import jax
 import jax.numpy as jnp
@@ -11,17 +11,17 @@ def moons(*, noise: float = 0.05) -> Source:
     """Two interleaved half circles of radius 1, equally likely.
 
     Args:
-        noise: the standard deviation of what is added to both coordinates: `config.moons.noise`.
+        noise: The standard deviation of the noise on both coordinates: `config.moons.noise`.
 
     Raises:
-        ValueError: if it is not positive.
+        ValueError: If the standard deviation is not positive.
     """
     if noise <= 0:
         raise ValueError(f"noise is {noise}; it is a standard deviation, so more than 0")
     centres = np.array([[0.0, 0.0], [1.0, 0.5]], np.float32)
 
     def sample(centres: jax.Array, key: jax.Array) -> jax.Array:
-        """One example `[2]`: a function of the arrays and a key, compiled into the step."""
+        """Draws one example `[2]`, a function of the arrays and a key alone: it is compiled into the step."""
         moon_key, angle_key, noise_key = jax.random.split(key, 3)
         moon = jax.random.randint(moon_key, (), 0, 2)
         angle = jnp.pi * jax.random.uniform(angle_key)
@@ -31,8 +31,8 @@ def moons(*, noise: float = 0.05) -> Source:
     return Source(
         shape=(2,),
         bounded=False,
-        train=centres,  # what `sample` draws from: here almost nothing, elsewhere uint8 images
-        held_out=centres,  # known in closed form, so real data are drawn from the same
+        train=centres,  # the arrays that `sample` draws from: uint8 images, for a source of images
+        held_out=centres,  # the arrays that real data for the metrics are drawn from
         sample=sample,
         references={"energy": None},  # the metrics that apply, and what they compare with
         num_eval=2500,

@@ -1,1 +1,1 @@
-"""Pure functions from arrays to scalars; they know no network and no config."""
+"""Pure functions from arrays to scalars. They know neither networks nor the config."""

@@ -7,14 +7,15 @@ import jax.numpy as jnp
 
 
 def gaussian_nll(z: jax.Array, mean: jax.Array, std: jax.Array | float = 1.0) -> jax.Array:
-    """`−log N(z; mean, std²)`, **summed** over the K latent dimensions, averaged over the batch.
+    """Returns `−log N(z; mean, std²)`, **summed** over the K latent dimensions and averaged over the batch.
 
-    With `std` 1 this is the `d` of VEEGAN's equation 4 as the authors' notebook has it: `½‖z − F(x)‖² + ½ K log 2π`.
+    With `std` 1 and F(x_g) for `mean`, this is the `d` of VEEGAN's equation 4 as it stands in the authors' notebook:
+    `½‖z − F(x_g)‖² + ½ K log 2π`.
 
     Args:
-        z: latents, float32 `[B, K]`.
-        mean: the reconstructor's means `F(x)`, float32 `[B, K]`.
-        std: its standard deviations, float32 `[B, K]`, or one for all.
+        z: Latents, float32 `[B, K]`.
+        mean: The means of the reconstructor's Gaussian, float32 `[B, K]`.
+        std: The standard deviations of the reconstructor's Gaussian, float32 `[B, K]`, or one number for all of them.
 
     Returns:
         A float32 scalar, in nats.
@@ -25,5 +26,5 @@ def gaussian_nll(z: jax.Array, mean: jax.Array, std: jax.Array | float = 1.0) ->
 
 
 def half_squared_error(x: jax.Array, reconstruction: jax.Array) -> jax.Array:
-    """`½‖x − x'‖²`, summed over an example's dimensions, averaged over the batch; `[B, …]` each."""
+    """Returns `½‖x − x'‖²` of examples `[B, …]`, **summed** over an example's dimensions, averaged over the batch."""
     return 0.5 * jnp.mean(jnp.sum(jnp.square(x - reconstruction).reshape(x.shape[0], -1), axis=-1))

@@ -1,4 +1,4 @@
-"""Architectures, one file each. An entry is a function to `Nets`; its defaults are its options."""
+"""The architectures, one file each. An entry is a function to `Nets`; its keywords with defaults are options."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""DCGAN (Radford et al., ICLR 2016), with the reconstructor and the joint discriminator that VEEGAN adds to it."""
+"""DCGAN (Radford et al., ICLR 2016), with a reconstructor and a discriminator of pairs (z, x) as VEEGAN needs them."""
 
 from typing import Literal
 
@@ -16,10 +16,20 @@ Norm = Literal["batch", "none"]
 
 
 class Generator(nn.Module):
-    """Linear to the smallest grid, then a transposed convolution to each size, with ReLUs between."""
+    """A linear layer to the smallest grid, then a transposed convolution to each larger size, with ReLUs between.
 
-    sizes: tuple[Size, ...]  # from the smallest to the image's
-    widths: tuple[int, ...]  # at each size; the last are the image's channels
+    Attributes:
+        sizes: The sizes from the smallest grid to the image.
+        widths: The number of channels at each size; the last is that of the image.
+        norm: 'batch' to normalise after every layer but the last.
+        bounded: Whether the images lie in [−1, 1], so that a tanh comes last.
+        kernel_size: The side of every kernel.
+        init_scheme: A key of `network.INITIALISERS`.
+        dtype: What the net computes in.
+    """
+
+    sizes: tuple[Size, ...]
+    widths: tuple[int, ...]
     norm: Norm
     bounded: bool
     kernel_size: int
@@ -40,7 +50,7 @@ class Generator(nn.Module):
 
 
 class Trunk(nn.Module):
-    """Convolutions of stride 2 with leaky ReLUs; the first is not normalised."""
+    """Convolutions of stride 2 with leaky ReLUs. With `norm` 'batch' all but the first are normalised."""
 
     widths: tuple[int, ...]
     norm: Norm
@@ -81,30 +91,35 @@ def dcgan(
         "normal_0.02"
     ),
 ) -> network.Nets:
-    """Convolutional nets for images, with no pooling: strides alone change the size.
+    """Convolutional nets for images, without pooling: strides alone change the size.
 
-    G is linear to `smallest` pixels a side, then transposed convolutions with ReLUs; F and D are convolutions with
-    leaky ReLUs (slope 0.2), then MLPs. The widths double with each halving: 28×28 goes through 14×14×64, 7×7×128 and
-    4×4×256. The heads of F and D are those of the paper's second author's repository.
+    G is a linear layer to `smallest` pixels a side, then transposed convolutions with ReLUs. F and D are convolutions
+    with leaky ReLUs (slope 0.2), then MLPs. The number of channels doubles with each halving: 28×28 pixels go through
+    14×14×64, 7×7×128 and 4×4×256. The MLPs of F and D are those in the repository of the paper's second author.
 
     Args:
-        shape: of one data example, `[H, W, C]`.
-        bounded: whether data lie in [−1, 1]; then the generator ends in a tanh.
-        dtype: of the computation ('float32', 'bfloat16'); parameters stay float32.
-        base_width: channels at half the size of the images.
-        disc_ratio: multiplies the channels of D (0.25 and 0.5 in the unrolled experiments of Metz et al. 2017).
-        kernel_size: of every convolution, whose stride is 2.
-        smallest: images are halved until a side is this or less (2 gives PacGAN's four layers on 28×28).
-        gen_norm: 'batch' after every layer but the last.
-        rec_norm: 'batch' after every convolution but the first.
-        disc_norm: the same; gradient penalties and relativistic pairs want 'none', as an example's gradient otherwise
-            depends on its batch.
-        rec_hidden: widths of F's hidden layers after the convolutions.
-        disc_hidden: widths of D's hidden layers where z is among its inputs; with x alone D ends in a linear layer.
-        init: of the kernels; biases start at 0.
+        shape: The shape of one example of the data, `[H, W, C]`.
+        bounded: Whether data lie in [−1, 1]; the generator then ends in a tanh.
+        dtype: What the nets compute in, 'float32' or 'bfloat16'; parameters are always float32.
+        base_width: The number of channels at half the size of the images.
+        disc_ratio: The factor on the discriminator's numbers of channels (0.25 and 0.5 in the experiments of Metz et
+            al. 2017 on unrolling).
+        kernel_size: The side of every kernel; every convolution has stride 2.
+        smallest: The size in pixels at which halving stops: images are halved until a side is this or less. 2 gives
+            PacGAN's four layers on 28×28.
+        gen_norm: Whether the generator has batch normalisation after every layer but the last ('batch' or 'none').
+        rec_norm: Whether the reconstructor has batch normalisation after every convolution but the first ('batch' or
+            'none').
+        disc_norm: Whether the discriminator has batch normalisation after every convolution but the first ('batch' or
+            'none'). Gradient penalties need 'none', and the relativistic loss should have it, since with 'batch' an
+            example's gradient depends on its batch.
+        rec_hidden: The widths of the reconstructor's hidden layers after the convolutions.
+        disc_hidden: The widths of the discriminator's hidden layers after the convolutions where it sees z; where it
+            sees x alone, it ends in a linear layer.
+        init: The initialisation of the kernels; biases start at 0.
 
     Raises:
-        ValueError: where `shape` is not that of an image, or an option is out of its range.
+        ValueError: If `shape` is not that of an image, or an option is out of range.
     """
     for name, value in (("base_width", base_width), ("kernel_size", kernel_size)):
         if value < 1:

@@ -1,4 +1,4 @@
-"""The reconstructor and the discriminator on top of convolutions, whichever they are."""
+"""The reconstructor and the discriminator of convolutional architectures: MLPs on top of a trunk of convolutions."""
 
 import flax.linen as nn
 import jax
@@ -7,7 +7,7 @@ from veegan_jax.models.mlp import Mlp
 
 
 class Reconstructor(nn.Module):
-    """A trunk and an MLP."""
+    """A trunk, and an MLP on its features."""
 
     trunk: nn.Module
     hidden: tuple[int, ...]
@@ -22,7 +22,7 @@ class Reconstructor(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """A trunk for images, and an MLP on its features and the latents; without latents, a linear layer as in DCGAN."""
+    """A trunk for images, and an MLP on its features and the latents; with images alone a linear layer, as in DCGAN."""
 
     trunk: nn.Module
     hidden: tuple[int, ...]

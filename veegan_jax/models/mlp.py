@@ -1,4 +1,4 @@
-"""Multilayer perceptrons for every net: the architecture of the paper's mixtures, and of 8×8 digits."""
+"""Multilayer perceptrons (MLPs) for every net: the architecture for the paper's mixtures and for 8×8 digits."""
 
 import math
 from typing import Literal
@@ -11,7 +11,7 @@ from veegan_jax.models import network
 
 
 class Mlp(nn.Module):
-    """Flattens and concatenates its inputs, then hidden layers, then a linear layer of `out_shape`."""
+    """An MLP that flattens and concatenates its inputs. Its last layer is linear, or a tanh where `bounded`."""
 
     hidden: tuple[int, ...]
     out_shape: tuple[int, ...]
@@ -46,17 +46,17 @@ def mlp(
         "glorot_uniform", "glorot_normal", "he_normal", "lecun_normal", "orthogonal", "normal_0.02"
     ] = "glorot_uniform",
 ) -> network.Nets:
-    """The three nets as MLPs; the defaults are those of the authors' 2-D notebook.
+    """The three nets as MLPs. The defaults are those of the authors' 2-D notebook.
 
     Args:
-        shape: of one data example.
-        bounded: whether data lie in [−1, 1]; then the generator ends in a tanh.
-        dtype: of the computation ('float32', 'bfloat16'); parameters stay float32.
-        gen_hidden: widths of the generator's hidden layers (z, ε → x).
-        rec_hidden: widths of the reconstructor's (x → its outputs).
-        disc_hidden: widths of the discriminator's (its inputs, concatenated → logit).
-        activation: after each hidden layer.
-        init: of the kernels; biases start at 0.
+        shape: The shape of one example of the data.
+        bounded: Whether data lie in [−1, 1]; the generator then ends in a tanh.
+        dtype: What the nets compute in, 'float32' or 'bfloat16'; parameters are always float32.
+        gen_hidden: The widths of the generator's hidden layers.
+        rec_hidden: The widths of the reconstructor's hidden layers.
+        disc_hidden: The widths of the discriminator's hidden layers.
+        activation: The activation function after each hidden layer.
+        init: The initialisation of the kernels; biases start at 0.
     """
 
     def net(hidden: tuple[int, ...], out_shape: tuple[int, ...], bounded: bool = False) -> network.Network:

@@ -1,4 +1,4 @@
-"""What a network is to the rest of the code: two pure functions."""
+"""The contract of a network: pure functions of its parameters; and what wraps one: packing, spectral normalisation."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -10,10 +10,7 @@ import jax.numpy as jnp
 from veegan_jax.ops.axis import bound_axis
 
 Params = Any
-
-
 Shape = tuple[int, ...]
-
 
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "relu": jax.nn.relu,
@@ -22,7 +19,6 @@ ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "elu": jax.nn.elu,
     "silu": jax.nn.silu,
 }
-
 
 INITIALISERS: dict[str, nn.initializers.Initializer] = {
     "glorot_uniform": nn.initializers.glorot_uniform(),
@@ -33,20 +29,20 @@ INITIALISERS: dict[str, nn.initializers.Initializer] = {
     "normal_0.02": nn.initializers.normal(0.02),
 }
 
-
-# Where frozen parameters carry their statistics, by linen's name of the collection.
+# The key at which frozen parameters carry their statistics: linen's name of that collection of variables.
 STATISTICS = "batch_stats"
 
 
 class Network(NamedTuple):
-    """A network as pure functions. Parameters are float32; outputs are float32, whatever it computes in.
+    """A network as pure functions. Its parameters and outputs are float32, whatever it computes in.
 
     Attributes:
-        init: `init(key, *shapes) -> params`, the shapes being those of one example of each input.
-        apply: `apply(params, *inputs) -> output`, inputs and output with a leading batch axis `[B, …]`. Batch
-            normalisation takes the statistics of the batch, over all devices, unless `params` are frozen.
-        freeze: `freeze(params, *inputs) -> params` that normalise by the statistics of these inputs ever after, so that
-            an example's output no longer depends on its batch; the same parameters where nothing is normalised.
+        init: `init(key, *shapes) -> params`, where the shapes are those of one example of each input.
+        apply: `apply(params, *inputs) -> output`, where inputs and output are `[B, …]`. Batch normalisation takes the
+            statistics of the batch, over all devices, unless `params` are frozen.
+        freeze: `freeze(params, *inputs) -> params` returns parameters with the statistics of these inputs, by which
+            batch normalisation then always normalises, so that an example's output no longer depends on its batch.
+            Where nothing is normalised, it returns the given parameters.
     """
 
     init: Callable[..., Params]
@@ -55,12 +51,13 @@ class Network(NamedTuple):
 
 
 class Nets(NamedTuple):
-    """What an architecture gives an objective to compose.
+    """The networks of an architecture, which a method composes.
 
     Attributes:
-        gen: G, from z `[B, K]` and ε `[B, E]` (E may be 0) to x `[B, *shape]`.
-        rec: a function of a number of outputs to F, from x `[B, *shape]` to `[B, outputs]`.
-        disc: D, from whichever of z `[B, K]` and x `[B, *shape]` it is initialised with, in that order, to `[B]`.
+        gen: G maps z `[B, K]` and ε `[B, E]`, where E may be 0, to x `[B, *shape]`.
+        rec: `rec(outputs)` returns F, which maps x `[B, *shape]` to `[B, outputs]`.
+        disc: D maps z `[B, K]`, x `[B, *shape]`, or both in that order, to logits `[B]`. It accepts the inputs whose
+            shapes it was initialised with.
     """
 
     gen: Network
@@ -69,7 +66,7 @@ class Nets(NamedTuple):
 
 
 def from_module(module: nn.Module) -> Network:
-    """Wraps a linen module whose variables are parameters, and statistics of `batch_norm`."""
+    """Returns the network of a linen module, whose variables are parameters and the statistics of `BatchNorm`."""
 
     def init(key: jax.Array, *shapes: Shape) -> Params:
         return module.init(key, *(jnp.zeros((1, *shape)) for shape in shapes))["params"]
@@ -89,24 +86,25 @@ def from_module(module: nn.Module) -> Network:
 class BatchNorm(nn.Module):
     """Batch normalisation (Ioffe and Szegedy, 2015) over all axes but the last, and over all devices.
 
-    It keeps no running averages: they would be those of other parameters than the averaged ones that are evaluated. The
-    statistics to evaluate with are taken once, by `Network.freeze` ("standing statistics", Brock et al. 2019, BigGAN).
+    It keeps no running averages, because they would belong to the parameters of training, not to the moving average of
+    them that is evaluated. `Network.freeze` takes the statistics for evaluation once ("standing statistics", BigGAN,
+    Brock et al. 2019).
     """
 
     dtype: str
 
     @nn.compact
     def __call__(self, h: jax.Array) -> jax.Array:
-        """Maps `[B, …, C]` to the same shape, in float32 and then to `dtype`."""
+        """Maps `[B, …, C]` to the same shape: it computes in float32 and returns `dtype`."""
         frozen = not self.is_mutable_collection(STATISTICS)
         norm = nn.BatchNorm(momentum=0.0, epsilon=1e-5, axis_name=bound_axis(), name="norm")
         return norm(h.astype(jnp.float32), use_running_average=frozen).astype(self.dtype)
 
 
 def packed(network: Network, m: int) -> Network:
-    """The same network judging `m` examples at once (PacGAN, Lin et al. 2018, section 3).
+    """Returns a network that sees `m` examples at once (PacGAN, Lin et al. 2018, section 3).
 
-    Inputs `[B, …, C]` become `[B/m, …, m·C]`: neighbours in the batch are concatenated along features or channels.
+    Inputs `[B, …, C]` become `[B/m, …, m·C]`: `m` neighbours in the batch are concatenated along features or channels.
     """
     if m == 1:
         return network
@@ -128,11 +126,15 @@ def packed(network: Network, m: int) -> Network:
 
 
 def spectrally_normalised(network: Network, iterations: int = 10) -> Network:
-    """The same network with every kernel divided by its largest singular value (Miyato et al., ICLR 2018).
+    """Returns a network that divides each of its kernels by the largest singular value (Miyato et al., ICLR 2018).
 
-    The singular value is that of the kernel as a matrix `[inputs, outputs]`, found by power iteration. It starts anew
-    from the same vector every time, rather than from the last step's, so that a network stays a function of its
-    parameters alone.
+    The singular value is that of the kernel as a matrix `[inputs, outputs]`, found by power iteration. Each iteration
+    starts from the vector of ones, not from the vector of the last training step as in the paper, so that a network
+    remains a function of its parameters alone.
+
+    Args:
+        network: The network to normalise.
+        iterations: The number of power iterations.
     """
 
     def normalise(path: Any, leaf: jax.Array) -> jax.Array:
@@ -144,7 +146,7 @@ def spectrally_normalised(network: Network, iterations: int = 10) -> Network:
             v = _unit(jax.lax.stop_gradient(matrix) @ u)
             u = _unit(v @ jax.lax.stop_gradient(matrix))
         sigma = v @ matrix @ u
-        return leaf / jnp.where(sigma > 0, sigma, 1.0)  # a kernel that starts at 0 stays 0
+        return leaf / jnp.where(sigma > 0, sigma, 1.0)  # a kernel of zeros stays one
 
     def apply(params: Params, *inputs: jax.Array) -> jax.Array:
         return network.apply(jax.tree_util.tree_map_with_path(normalise, params), *inputs)

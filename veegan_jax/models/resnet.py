@@ -1,9 +1,9 @@
-"""A residual network without normalisation, in the manner of R3GAN's (Huang et al., NeurIPS 2024, section 3).
+"""A residual network without normalisation, in the manner of R3GAN (Huang et al., NeurIPS 2024, section 3).
 
-Blocks are 1×1, 3×3, 1×1 convolutions with biases and leaky ReLUs, the last of which starts at 0, so that a net starts
-as its skip connections, and gradient penalties see no batch. It differs from R3GAN's in size (that has 20 million
-parameters), in heads of MLPs, and in 3×3 convolutions that are not grouped: the gradients of grouped ones are
-slow on a CPU.
+A block has 1×1, 3×3 and 1×1 convolutions with leaky ReLUs between. The kernel of the last one starts at 0, so that a
+net starts as its skip connections. Without batch normalisation an example's gradient, which a penalty is on, does not
+depend on its batch. Differences from R3GAN: it has 20 million parameters, these nets have fewer; F and D end in MLPs;
+and the 3×3 convolutions are not grouped, because the gradients of grouped ones are slow on a CPU.
 """
 
 import flax.linen as nn
@@ -16,13 +16,19 @@ from veegan_jax.models.heads import Discriminator, Reconstructor
 from veegan_jax.models.mlp import Mlp
 from veegan_jax.ops.conv_cpu import Size
 
-LEAKY_GAIN = 2 / (1 + 0.2**2)  # keeps the variance through a leaky ReLU of slope 0.2
+# The gain with which the variance stays the same through a leaky ReLU of slope 0.2.
+LEAKY_GAIN = 2 / (1 + 0.2**2)
 
 
 class Block(nn.Module):
-    """h + f(h), with f of three convolutions, scaled at the start as in Fixup (Zhang et al., ICLR 2019)."""
+    """h + f(h), where f is three convolutions whose initial scale is that of Fixup (Zhang et al., ICLR 2019).
 
-    depth: int  # blocks in the net
+    Attributes:
+        depth: The number of blocks in the net, on which that scale depends.
+        dtype: What the block computes in.
+    """
+
+    depth: int
     dtype: str
 
     @nn.compact
@@ -36,7 +42,7 @@ class Block(nn.Module):
 
 
 class Stages(nn.Module):
-    """Blocks at each size; between sizes, a 1×1 convolution to the next width and a linear interpolation."""
+    """Blocks at each size; between sizes, a linear interpolation and a 1×1 convolution to the next width."""
 
     sizes: tuple[Size, ...]
     widths: tuple[int, ...]
@@ -57,7 +63,7 @@ class Stages(nn.Module):
 
 
 class Generator(nn.Module):
-    """Linear to the smallest grid, stages up to the image, and a 1×1 convolution to its channels."""
+    """A linear layer to the smallest grid, stages up to the image's size, and a 1×1 convolution to its channels."""
 
     stages: Stages
     channels: int
@@ -74,7 +80,7 @@ class Generator(nn.Module):
 
 
 def _resized(h: jax.Array, size: Size) -> jax.Array:
-    """Interpolates `[B, H, W, C]` to a size, a triangle filter against aliases where it shrinks."""
+    """Interpolates `[B, H, W, C]` to a size, with a triangle filter against aliasing where it shrinks."""
     return jax.image.resize(h, (h.shape[0], *size, h.shape[-1]), "linear")
 
 
@@ -91,20 +97,21 @@ def resnet(
 ) -> network.Nets:
     """Residual nets without normalisation, for losses with gradient penalties ('relativistic' with R1 and R2).
 
-    The widths double with each halving: 28×28 is 28×28×32, 14×14×64, 7×7×128 and 4×4×256.
+    The number of channels doubles with each halving: 28×28 pixels go through 28×28×32, 14×14×64, 7×7×128 and 4×4×256.
 
     Args:
-        shape: of one data example, `[H, W, C]`.
-        bounded: whether data lie in [−1, 1]; then the generator ends in a tanh.
-        dtype: of the computation ('float32', 'bfloat16'); parameters stay float32.
-        base_width: channels at the size of the images.
-        blocks: at each size.
-        smallest: images are halved until a side is this or less.
-        rec_hidden: widths of F's hidden layers after the convolutions.
-        disc_hidden: widths of D's hidden layers where z is among its inputs; with x alone D ends in a linear layer.
+        shape: The shape of one example of the data, `[H, W, C]`.
+        bounded: Whether data lie in [−1, 1]; the generator then ends in a tanh.
+        dtype: What the nets compute in, 'float32' or 'bfloat16'; parameters are always float32.
+        base_width: The number of channels at the size of the images.
+        blocks: The number of residual blocks at each size.
+        smallest: The size in pixels at which halving stops: images are halved until a side is this or less.
+        rec_hidden: The widths of the reconstructor's hidden layers after the convolutions.
+        disc_hidden: The widths of the discriminator's hidden layers after the convolutions where it sees z; where it
+            sees x alone, it ends in a linear layer.
 
     Raises:
-        ValueError: where `shape` is not that of an image, or an option is out of its range.
+        ValueError: If `shape` is not that of an image, or an option is out of range.
     """
     for name, value in (("base_width", base_width), ("blocks", blocks)):
         if value < 1:

@@ -1,4 +1,4 @@
-"""Methods, one file each. An entry is a function of `NetsAndDims` to an `Objective`; its keywords are its options."""
+"""The methods, one file each. An entry is a function from `NetsAndDims` to an `Objective`; its keywords are options."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""What a method is to the rest of the code."""
+"""The contract of a method: what it is given, and what the step and the evaluation know of it."""
 
 import itertools
 from collections.abc import Callable, Mapping
@@ -16,14 +16,14 @@ Scalars = dict[str, jax.Array]
 
 
 class NetsAndDims(NamedTuple):
-    """What every method is made from.
+    """What every method is built from.
 
     Attributes:
-        nets: G, F and D, to be composed; those that a method does not use cost nothing.
-        shape: of one data example.
-        latent_dim: K.
-        noise_dim: dimensions of the generator's own noise ε; 0 for none.
-        penalty: on the discriminator's gradients.
+        nets: G, F and D of one architecture. A net that a method does not use costs nothing.
+        shape: The shape of one example of the data.
+        latent_dim: K, the number of dimensions of the latent z.
+        noise_dim: The number of dimensions of the generator's own noise ε; 0 for none.
+        penalty: The penalty on the discriminator's gradients.
     """
 
     nets: Nets
@@ -34,13 +34,13 @@ class NetsAndDims(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """What losses are computed from, besides parameters.
+    """What the losses are computed from, besides the parameters.
 
     Attributes:
-        x: data, float32 `[B, …]`.
-        noise: `{name: [B, …]}`, everything random in the losses.
-        step: int32 `[]`, how many steps have been taken, for weights that follow a schedule.
-        opt_state: `{player: optax state}`, for losses that look ahead at a player's next updates.
+        x: Data, float32 `[B, …]`.
+        noise: Everything random in the losses, `{name: [B, …]}`.
+        step: The number of steps that have been taken, int32 `[]`, for weights that follow a schedule.
+        opt_state: `{player: optax state}`, for losses that look ahead at the next updates of a player.
     """
 
     x: jax.Array
@@ -50,17 +50,17 @@ class Batch(NamedTuple):
 
 
 class Objective(NamedTuple):
-    """How nets compose into losses. It never touches the step: which gradients move what is the step's affair.
+    """A method: how its nets compose into the losses of its players. It takes no gradient; `train.step` does.
 
     Attributes:
-        nets: the networks, `{net: Network}`; 'gen' takes (z, ε), and 'rec', where there is one, takes x.
-        inputs: the shapes of one example of each net's inputs, `{net: (shape, …)}`.
-        players: who minimises what by updating which nets, `{player: (net, …)}`; they are 'disc' and 'gen'.
-        noise: `noise(key) -> {name: array}`, one example's draw of everything random in the losses; 'z' and 'eps' are
-            what the generator takes.
-        losses: `losses(params, batch) -> ({player: scalar}, {metric: scalar})`.
-        generate: `generate(params, noise) -> x` `[B, …]`.
-        encode: `encode(params, x) -> z` `[B, K]`, the mean of p(z|x); None where the method infers no whole latent.
+        nets: The networks, `{net: Network}`. 'gen' maps (z, ε) to x; 'rec', in the methods that have one, takes x.
+        inputs: The shapes of one example of each input of each net, `{net: (shape, …)}`.
+        players: The nets that each player updates to minimise its loss, `{player: (net, …)}`. There are two players,
+            'disc' and 'gen'.
+        noise: `noise(key) -> {name: array}` draws everything random in the losses of one example. The generator's
+            inputs are among it by the names 'z' and 'eps'.
+        losses: `losses(params, batch) -> ({player: loss}, {metric: scalar})`, all of them float32 `[]`.
+        encode: `encode(params, x) -> z` `[B, K]` is the mean of p(z|x); None for a method that does not infer all of z.
     """
 
     nets: Mapping[str, Network]
@@ -68,19 +68,27 @@ class Objective(NamedTuple):
     players: Mapping[str, tuple[str, ...]]
     noise: Callable[[jax.Array], Noise]
     losses: Callable[[Params, Batch], tuple[Scalars, Scalars]]
-    generate: Callable[[Params, Noise], jax.Array]
     encode: Callable[[Params, jax.Array], jax.Array] | None
+
+    def generate(self, params: Params, noise: Noise) -> jax.Array:
+        """Returns x_g = G(z, ε), float32 `[B, …]`, of the 'z' `[B, K]` and 'eps' `[B, E]` of the noise."""
+        return self.nets["gen"].apply(params["gen"], noise["z"], noise["eps"])
 
 
 def frozen(objective: Objective, params: Params, x: jax.Array, noise: Noise) -> Params:
-    """Parameters for inference: batch normalisation by the statistics of these data and this noise ever after."""
+    """Returns parameters for inference, whose batch normalisation uses the statistics of these data and this noise.
+
+    An example's output then no longer depends on the batch that it is in.
+    """
     nets = objective.nets
-    still = {**params, "gen": nets["gen"].freeze(params["gen"], noise["z"], noise["eps"])}
-    return {**still, "rec": nets["rec"].freeze(params["rec"], x)} if "rec" in nets else still
+    frozen_params = {**params, "gen": nets["gen"].freeze(params["gen"], noise["z"], noise["eps"])}
+    if "rec" in nets:
+        frozen_params["rec"] = nets["rec"].freeze(params["rec"], x)
+    return frozen_params
 
 
 def standard_normals(key: jax.Array, **dims: int) -> dict[str, jax.Array]:
-    """Independent standard normals of the given dimensions, `{name: [dim]}`, in one draw, which compiles faster."""
+    """Draws independent standard normals of the given dimensions, `{name: [dim]}`: one draw, which compiles faster."""
     drawn = jax.random.normal(key, (sum(dims.values()),))
     ends = list(itertools.accumulate(dims.values()))
     return dict(zip(dims, jnp.split(drawn, ends[:-1]), strict=True))

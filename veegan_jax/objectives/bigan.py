@@ -1,4 +1,4 @@
-"""Bidirectional GAN (Donahue, Krähenbühl, Darrell, ICLR 2017): ALI with a deterministic encoder."""
+"""The bidirectional GAN (BiGAN; Donahue, Krähenbühl, Darrell, ICLR 2017): ALI with a deterministic encoder."""
 
 from veegan_jax.losses.adversarial import FamilyName
 from veegan_jax.objectives.ali import ali
@@ -11,12 +11,16 @@ def bigan(
     adversarial_loss: FamilyName = "nonsaturating",
     x_critic: float = 0.0,
 ) -> Objective:
-    """As `ali`, with z_g = F(x).
+    """BiGAN: ALI with z_g = F(x).
 
     Args:
-        parts: nets `gen(z, ε) → x`, `rec(x) → F(x)`, `disc(z, x) → D`, dimensions, and the penalty.
-        adversarial_loss: 'nonsaturating' swaps the labels (section 3.5); 'minimax' is equation 3.
-        x_critic: the weight of a second critic, of x alone; 0 for none.
+        parts: The nets `gen(z, ε) → x`, `rec(x) → F(x)` and `disc(z, x) → D`, the dimensions, and the penalty.
+        adversarial_loss: The loss family. 'nonsaturating' swaps the labels (section 3.5); with 'minimax' the generator
+            and encoder minimise the negative of the discriminator's loss (equation 3).
+        x_critic: The weight, in the generator's loss, of a second discriminator that sees x alone; 0 for none.
+
+    Raises:
+        ValueError: If the weight is negative.
     """
     return ali(
         parts,

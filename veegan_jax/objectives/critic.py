@@ -1,6 +1,6 @@
-"""The discriminator's part of every objective: a loss family, gradient penalties, and a second critic of x alone."""
+"""The discriminator's side of every method: a loss family, gradient penalties, and a second critic of x alone."""
 
-from collections.abc import Callable, Mapping
+import dataclasses
 from typing import NamedTuple
 
 import jax
@@ -11,88 +11,105 @@ from veegan_jax.models.network import Network
 from veegan_jax.objectives.base import Params
 from veegan_jax.objectives.penalty import Penalty
 
+Inputs = tuple[jax.Array, ...]
 Shapes = tuple[tuple[int, ...], ...]
 
 
-class Verdict(NamedTuple):
-    """Losses, float32 `[]`, and the first critic's logits, float32 `[B]`.
+class CriticLosses(NamedTuple):
+    """The losses of a family, float32 `[]`, summed over the critics; and the first critic's logits, float32 `[B]`.
 
     Attributes:
-        disc: of the discriminators, penalties included.
-        gen: of a generator that sees the logits of what it generated; no gradient flows through real ones.
-        both: of a generator and an encoder who each try to pass for the other.
-        generated: logits of generated examples.
-        real: logits of real ones.
+        disc: The discriminators' loss, gradient penalties included.
+        gen: The loss of a generator; no gradient flows through the logits of real examples.
+        swapped: The loss of a generator and an encoder who each want their own examples to pass for the other's.
+        generated: The logits of the generated examples.
+        real: The logits of the real examples.
     """
 
     disc: jax.Array
     gen: jax.Array
-    both: jax.Array
+    swapped: jax.Array
     generated: jax.Array
     real: jax.Array
 
 
-class Critic(NamedTuple):
-    """The discriminator, or two, and how to judge by them.
+@dataclasses.dataclass(frozen=True)
+class Critic:
+    """The discriminator, and where `x_weight` is more than 0 a second one, which sees x alone.
+
+    The player 'disc' trains both. Each minimises the family's loss and the penalties.
 
     Attributes:
-        nets: `{net: Network}`, all of them the 'disc' player's.
-        inputs: the shapes of one example of each net's inputs.
-        judge: `judge(params, generated, real, step) -> Verdict`; generated and real are tuples of inputs `[B, …]`.
-    """
-
-    nets: Mapping[str, Network]
-    inputs: Mapping[str, Shapes]
-    judge: Callable[[Params, tuple[jax.Array, ...], tuple[jax.Array, ...], jax.Array], Verdict]
-
-
-def make_critic(disc: Network, shapes: Shapes, family: str, penalty: Penalty, x_weight: float = 0.0) -> Critic:
-    """A critic of inputs of `shapes`, and if `x_weight` is more than 0 a second one, of the last of them alone.
-
-    Args:
-        disc: the network of either.
-        shapes: of one example of each input.
-        family: a key of `losses.adversarial.FAMILIES`.
-        penalty: on the gradients of both.
-        x_weight: how much the second counts, beside 1 for the first, in what the generator minimises.
+        net: The network of either critic.
+        shapes: The shapes of one example of each of the first critic's inputs, with that of x last.
+        family: A key of `losses.adversarial.FAMILIES`.
+        penalty: The penalty on the gradients of either critic.
+        x_weight: The weight of the second critic in the generator's loss, where the first has 1.
 
     Raises:
-        ValueError: if `x_weight` is negative.
+        ValueError: If `x_weight` is negative.
     """
-    if x_weight < 0:
-        raise ValueError(f"x_critic is {x_weight}; it is a weight, so 0 or more")
-    loss = FAMILIES[family]
-    # Each critic: how much it counts, and which of the inputs it sees.
-    seen = {"disc": (1.0, slice(None)), **({"disc_x": (x_weight, slice(-1, None))} if x_weight else {})}
 
-    def judge(
-        params: Params, generated: tuple[jax.Array, ...], real: tuple[jax.Array, ...], step: jax.Array
-    ) -> Verdict:
-        fraction = penalty.fraction(step)
-        verdicts = []
-        for name, (weight, part) in seen.items():
-            g, g_slope = _logits(disc, params[name], generated[part], penalty.r2)
-            r, r_slope = _logits(disc, params[name], real[part], penalty.r1)
-            own = loss.disc(g, r) + 0.5 * fraction * (penalty.r2 * g_slope + penalty.r1 * r_slope)
-            still = jax.lax.stop_gradient(r)
-            verdicts.append(Verdict(own, weight * loss.gen(g, still), weight * loss.both(g, r), g, r))
-        first = verdicts[0]
-        summed = {
-            name: sum(getattr(v, name) for v in verdicts[1:]) + getattr(first, name) for name in first._fields[:3]
-        }
-        return first._replace(**summed)
+    net: Network
+    shapes: Shapes
+    family: str
+    penalty: Penalty
+    x_weight: float = 0.0
 
-    return Critic(dict.fromkeys(seen, disc), {name: shapes[part] for name, (_, part) in seen.items()}, judge)
+    def __post_init__(self) -> None:
+        if self.x_weight < 0:
+            raise ValueError(f"x_critic is {self.x_weight}; it is a weight, so 0 or more")
+
+    @property
+    def inputs(self) -> dict[str, Shapes]:
+        """The shapes of one example of each input of each critic, `{net: (shape, …)}`."""
+        second = {"disc_x": self.shapes[-1:]} if self.x_weight else {}
+        return {"disc": self.shapes, **second}
+
+    @property
+    def nets(self) -> dict[str, Network]:
+        """The networks by name, `{net: Network}`."""
+        return dict.fromkeys(self.inputs, self.net)
+
+    def losses(self, params: Params, *, generated: Inputs, real: Inputs, step: jax.Array) -> CriticLosses:
+        """Computes the losses of generated examples (class 1) and real ones (class 0), given as D's inputs `[B, …]`."""
+        first = self._losses_of_one(params["disc"], generated, real, step)
+        if not self.x_weight:
+            return first
+        second = self._losses_of_one(params["disc_x"], generated[-1:], real[-1:], step)
+        return first._replace(
+            disc=first.disc + second.disc,
+            gen=first.gen + self.x_weight * second.gen,
+            swapped=first.swapped + self.x_weight * second.swapped,
+        )
+
+    def _losses_of_one(self, params: Params, generated: Inputs, real: Inputs, step: jax.Array) -> CriticLosses:
+        family, penalty = FAMILIES[self.family], self.penalty
+        logits_g, slope_g = _logits_and_slope(self.net, params, generated, needed=penalty.r2 > 0)
+        logits_r, slope_r = _logits_and_slope(self.net, params, real, needed=penalty.r1 > 0)
+        penalties = 0.5 * penalty.fraction(step) * (penalty.r2 * slope_g + penalty.r1 * slope_r)
+        real_sg = jax.lax.stop_gradient(logits_r)
+        return CriticLosses(
+            disc=family.disc(logits_g, logits_r) + penalties,
+            gen=family.gen(logits_g, real_sg),
+            swapped=family.swapped(logits_g, logits_r),
+            generated=logits_g,
+            real=logits_r,
+        )
 
 
-def _logits(disc: Network, params: Params, inputs: tuple[jax.Array, ...], weight: float) -> tuple[jax.Array, jax.Array]:
-    """D's logits `[B]`, and the mean of ‖∇D‖² `[]` by its inputs, which is 0 if nobody asks for it."""
-    if not weight:
-        return disc.apply(params, *inputs), jnp.zeros(())
+def _logits_and_slope(net: Network, params: Params, inputs: Inputs, *, needed: bool) -> tuple[jax.Array, jax.Array]:
+    """Computes D's logits `[B]` and the mean of ‖∇D‖² `[]` over examples, or 0 where that slope is not needed.
 
-    def total(inputs: tuple[jax.Array, ...]) -> tuple[jax.Array, jax.Array]:
-        logits = disc.apply(params, *inputs)
+    The gradient is that with respect to all of D's inputs.
+    """
+    if not needed:
+        return net.apply(params, *inputs), jnp.zeros(())
+
+    def total(inputs: Inputs) -> tuple[jax.Array, jax.Array]:
+        logits = net.apply(params, *inputs)
         return jnp.sum(logits), logits
 
-    slopes, logits = jax.grad(total, has_aux=True)(inputs)
-    return logits, sum((jnp.sum(jnp.square(s)) for s in slopes), jnp.zeros(())) / logits.shape[0]
+    # An example's logit depends on its own inputs alone, so the gradient of the sum holds each example's gradient.
+    gradients, logits = jax.grad(total, has_aux=True)(inputs)
+    return logits, sum((jnp.sum(jnp.square(g)) for g in gradients), jnp.zeros(())) / logits.shape[0]

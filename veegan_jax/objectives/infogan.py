@@ -1,7 +1,6 @@
 """InfoGAN (Chen et al., NIPS 2016)."""
 
 import math
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,45 +9,7 @@ import optax
 from veegan_jax.losses import reconstruction
 from veegan_jax.losses.adversarial import FamilyName
 from veegan_jax.objectives.base import Batch, NetsAndDims, Noise, Objective, Params, Scalars, standard_normals
-from veegan_jax.objectives.critic import make_critic
-
-
-class Codes(NamedTuple):
-    """The part of the latent that is to be recovered: a one-hot category, and dimensions that are uniform.
-
-    Attributes:
-        categories: values of the categorical code; 0 for none.
-        continuous: dimensions of the continuous code; 0 for none.
-    """
-
-    categories: int
-    continuous: int
-
-    @property
-    def entropy(self) -> float:
-        """H(c), in nats."""
-        return (math.log(self.categories) if self.categories else 0.0) + self.continuous * math.log(2)
-
-    def draw(self, code_key: jax.Array, category_key: jax.Array) -> jax.Array:
-        """C `[categories + continuous]`: one-hot c₁ ~ Cat, then c₂ ~ U(−1, 1)."""
-        code = jax.random.uniform(code_key, (self.continuous,), minval=-1.0, maxval=1.0)
-        category = jax.random.randint(category_key, (), 0, max(self.categories, 1))
-        return jnp.concatenate([jax.nn.one_hot(category, self.categories), code])
-
-    def information(self, z: jax.Array, told: jax.Array) -> jax.Array:
-        """L_I, float32 `[]` in nats, of latents `[B, K]` that begin with codes.
-
-        `told` is what Q says of them: logits of c₁, means and log standard deviations of c₂,
-        `[B, categories + 2·continuous]`.
-        """
-        split = self.categories, self.categories + self.continuous
-        logits, means, log_stds = jnp.split(told, split, axis=-1)
-        bound = jnp.asarray(self.entropy, jnp.float32)
-        if self.categories:
-            bound -= jnp.mean(optax.softmax_cross_entropy(logits, z[:, : split[0]]))
-        if self.continuous:
-            bound -= reconstruction.gaussian_nll(z[:, split[0] : split[1]], means, jnp.exp(log_stds))
-        return bound
+from veegan_jax.objectives.critic import Critic
 
 
 def infogan(
@@ -59,25 +20,26 @@ def infogan(
     continuous: int = 2,
     information_weight: float = 1.0,
 ) -> Objective:
-    """A GAN whose generator keeps part of its latent, the codes c, recoverable from what it generates.
+    """InfoGAN: a GAN that keeps a part of its latent, the codes c = (c₁, c₂), recoverable from what it generates.
 
-    z is [one-hot of c₁ ~ Cat(`categories`), c₂ ~ U(−1, 1)^`continuous`, the rest ~ N(0, I)], and
+    The latent is z = (c₁, c₂, rest), with a one-hot category c₁ ~ Cat(`categories`), continuous codes
+    c₂ ~ U(−1, 1)^`continuous`, and the rest ~ N(0, I). With L_GAN the generator's loss of `gan`:
 
-        gen, rec:  L_GAN − λ·L_I,  L_I = E[log Q(c | G(z))] + H(c) ≤ I(c; G(z))      (equations 5 and 6)
+        gen, rec:  L_GAN − λ·L_I,  where  L_I = E[log Q(c | G(z, ε))] + H(c) ≤ I(c; G(z, ε))      (equations 5 and 6)
 
-    with Q a categorical for c₁ and a Gaussian with learned means and variances for c₂ (section 6). Q is a net of its
-    own, with the reconstructor's architecture, where the paper shares the discriminator's first layers: so that all
-    methods are compared with the same nets.
+    Q is a categorical distribution for c₁, and a Gaussian with learned means and variances for c₂ (section 6). Its
+    network is one of its own, with the reconstructor's architecture, so that all methods are compared with the same
+    nets; in the paper Q shares the discriminator's first layers.
 
     Args:
-        parts: nets `gen(z, ε) → x`, `rec(x) → Q`, `disc(x) → D`, dimensions, and the penalty.
-        adversarial_loss: the loss family.
-        categories: values of the categorical code; 0 for none.
-        continuous: dimensions of the continuous code; 0 for none.
-        information_weight: λ.
+        parts: The nets `gen(z, ε) → x`, `rec(x) → Q` and `disc(x) → D`, the dimensions, and the penalty.
+        adversarial_loss: The loss family.
+        categories: The number of values of the categorical code c₁; 0 for no such code.
+        continuous: The number of dimensions of the continuous code c₂; 0 for no such code.
+        information_weight: The weight λ of the mutual information between the codes and the generated example.
 
     Raises:
-        ValueError: if the codes do not fit into the latent, or there are none.
+        ValueError: If there are no codes, or they do not fit into the latent, or the weight is negative.
     """
     nets, shape, latent_dim, noise_dim, penalty = parts
     if min(categories, continuous) < 0 or not 0 < categories + continuous <= latent_dim:
@@ -87,23 +49,27 @@ def infogan(
         )
     if information_weight < 0:
         raise ValueError(f"information_weight is {information_weight}; it must be 0 or more")
-    codes = Codes(categories, continuous)
     gen, q_net = nets.gen, nets.rec(categories + 2 * continuous)
-    critic = make_critic(nets.disc, (shape,), adversarial_loss, penalty)
+    critic = Critic(nets.disc, (shape,), adversarial_loss, penalty)
 
     def noise(key: jax.Array) -> Noise:
-        normal_key, *code_keys = jax.random.split(key, 3)
-        drawn = standard_normals(normal_key, rest=latent_dim - categories - continuous, eps=noise_dim)
-        return {"z": jnp.concatenate([codes.draw(*code_keys), drawn["rest"]]), "eps": drawn["eps"]}
-
-    def generate(params: Params, noise: Noise) -> jax.Array:
-        return gen.apply(params["gen"], noise["z"], noise["eps"])
+        normal_key, continuous_key, category_key = jax.random.split(key, 3)
+        category = jax.random.randint(category_key, (), 0, max(categories, 1))
+        c2 = jax.random.uniform(continuous_key, (continuous,), minval=-1.0, maxval=1.0)
+        normals = standard_normals(normal_key, rest=latent_dim - categories - continuous, eps=noise_dim)
+        z = jnp.concatenate([jax.nn.one_hot(category, categories), c2, normals["rest"]])
+        return {"z": z, "eps": normals["eps"]}
 
     def losses(params: Params, batch: Batch) -> tuple[Scalars, Scalars]:
-        x_g = generate(params, batch.noise)
-        verdict = critic.judge(params, (x_g,), (batch.x,), batch.step)
-        bound = codes.information(batch.noise["z"], q_net.apply(params["rec"], x_g))
-        return {"disc": verdict.disc, "gen": verdict.gen - information_weight * bound}, {"information": bound}
+        z, eps = batch.noise["z"], batch.noise["eps"]
+
+        # The adversarial losses are those of a GAN.
+        x_g = gen.apply(params["gen"], z, eps)
+        adversarial = critic.losses(params, generated=(x_g,), real=(batch.x,), step=batch.step)
+
+        # The bound L_I says how well Q recovers the codes from x_g.
+        bound = information_bound(z, q_net.apply(params["rec"], x_g), categories, continuous)
+        return {"disc": adversarial.disc, "gen": adversarial.gen - information_weight * bound}, {"information": bound}
 
     return Objective(
         nets={"gen": gen, "rec": q_net, **critic.nets},
@@ -111,6 +77,27 @@ def infogan(
         players={"disc": tuple(critic.nets), "gen": ("gen", "rec")},
         noise=noise,
         losses=losses,
-        generate=generate,
         encode=None,
     )
+
+
+def information_bound(z: jax.Array, q_out: jax.Array, categories: int, continuous: int) -> jax.Array:
+    """Computes L_I = E[log Q(c | x_g)] + H(c), float32 `[]`, in nats (equation 5).
+
+    Args:
+        z: Latents `[B, K]`, which begin with the codes c₁ `[B, categories]` and c₂ `[B, continuous]`.
+        q_out: The outputs of Q: the logits of c₁, and the means and log standard deviations of c₂, float32
+            `[B, categories + 2·continuous]`.
+        categories: The number of values of c₁; 0 for no such code.
+        continuous: The number of dimensions of c₂; 0 for no such code.
+    """
+    ends = categories, categories + continuous
+    c1, c2, _ = jnp.split(z, ends, axis=-1)
+    logits, means, log_stds = jnp.split(q_out, ends, axis=-1)
+    entropy = (math.log(categories) if categories else 0.0) + continuous * math.log(2)
+    bound = jnp.asarray(entropy, jnp.float32)
+    if categories:
+        bound -= jnp.mean(optax.softmax_cross_entropy(logits, c1))
+    if continuous:
+        bound -= reconstruction.gaussian_nll(c2, means, jnp.exp(log_stds))
+    return bound

@@ -1,4 +1,4 @@
-"""Optimizers, one per player."""
+"""The optimizer, of which each player has one."""
 
 from typing import Literal
 
@@ -15,19 +15,20 @@ def adam(
     eps: float = 1e-8,
     schedule: Literal["constant", "linear", "cosine"] = "constant",
 ) -> optax.GradientTransformation:
-    """Adam (Kingma and Ba, 2015).
+    """Adam (Kingma and Ba, ICLR 2015), with a schedule of its learning rate.
 
     Args:
-        num_updates: of this player in the whole run, over which a schedule falls to 0.
-        differentiable: whether an update has to have a derivative where gradients have been 0, as an unrolled one has.
-        learning_rate: at the start.
-        b1: decay of the gradient's mean; 0.5 is usual for GANs (DCGAN, Radford et al. 2016).
-        b2: decay of its square's mean.
-        eps: added to the root of the latter.
-        schedule: 'constant', or 'linear' or 'cosine' down to 0.
+        num_updates: The number of updates of this player in the whole run, at the end of which a schedule reaches 0.
+        differentiable: Whether an update has a derivative where gradients have always been 0, as unrolling needs.
+        learning_rate: The learning rate at the start of training.
+        b1: The decay rate of the mean of the gradient; 0.5 is usual for GANs (DCGAN, Radford et al. 2016).
+        b2: The decay rate of the mean of the squared gradient.
+        eps: The number added to the root of the mean squared gradient, against division by 0.
+        schedule: How the learning rate changes: not at all ('constant'), or down to 0 at the end of training along a
+            line ('linear') or half a cosine ('cosine').
 
     Raises:
-        ValueError: if a number is out of range.
+        ValueError: If a number is out of range.
     """
     if learning_rate <= 0:
         raise ValueError(f"learning_rate is {learning_rate}; it must be more than 0")

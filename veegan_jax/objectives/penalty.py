@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 
 class Penalty(NamedTuple):
-    """Weights of the gradient penalties, and how they change over training; see `penalty`."""
+    """The weights of the gradient penalties, and their schedule. `penalty` makes it, checked."""
 
     r1: float
     r2: float
@@ -15,7 +15,7 @@ class Penalty(NamedTuple):
     anneal_steps: int
 
     def fraction(self, step: jax.Array) -> jax.Array:
-        """What the weights are multiplied by at `step`: from 1 to `final`, along half a cosine."""
+        """Returns the factor on the weights at a step: float32 `[]`, from 1 to `final` along half a cosine."""
         if not self.anneal_steps:
             return jnp.ones(())
         progress = jnp.minimum(step.astype(jnp.float32) / self.anneal_steps, 1.0)
@@ -23,23 +23,24 @@ class Penalty(NamedTuple):
 
 
 def penalty(*, r1: float = 0.0, r2: float = 0.0, final: float = 1.0, anneal_steps: int = 0) -> Penalty:
-    """`r1/2 E_p‖∇D‖² + r2/2 E_q‖∇D‖²` for the discriminator (Mescheder et al. 2018; both in R3GAN, equation 4).
+    """Penalties `½ r1·E_p‖∇D‖² + ½ r2·E_q‖∇D‖²` of the discriminator (Mescheder et al. 2018; R3GAN, equation 4).
 
-    The gradient is that by all that D sees: x, and z where it judges pairs.
+    The gradient ∇D is that with respect to all that D sees: x, and z where D sees pairs.
 
     Args:
-        r1: γ on real data; 0 for none.
-        r2: γ on generated data; 0 for none.
-        final: the fraction of γ that is left at the end of the schedule.
-        anneal_steps: steps over which γ falls (or rises) to it, along half a cosine; 0 for a constant γ.
+        r1: The weight of the penalty on real examples (R1's γ); 0 for none.
+        r2: The weight of the penalty on generated examples (R2's γ); 0 for none.
+        final: The fraction of both weights that is left at the end of the schedule; 1 for constant weights.
+        anneal_steps: The number of steps over which the weights change from their full value to that fraction, along
+            half a cosine; 0 for constant weights.
 
     Raises:
-        ValueError: if a number is negative, or there is a schedule of nothing.
+        ValueError: If a number is negative, or if a schedule is given without a penalty.
     """
-    chosen = Penalty(r1, r2, final, anneal_steps)
-    for name, value in chosen._asdict().items():
+    checked = Penalty(r1, r2, final, anneal_steps)
+    for name, value in checked._asdict().items():
         if value < 0:
             raise ValueError(f"{name} is {value}; it must be 0 or more")
     if anneal_steps and not (r1 or r2):
         raise ValueError(f"anneal_steps is {anneal_steps}, but r1 and r2 are 0: there is no penalty to anneal")
-    return chosen
+    return checked

@@ -1,4 +1,4 @@
-"""The unrolled GAN (Metz, Poole, Pfau, Sohl-Dickstein, ICLR 2017), around any objective."""
+"""The unrolled GAN (Metz, Poole, Pfau, Sohl-Dickstein, ICLR 2017), as a wrapper of any method."""
 
 from typing import Any
 
@@ -10,32 +10,38 @@ from veegan_jax.ops.axis import bound_axis
 
 
 def unrolled(objective: Objective, optimizer: optax.GradientTransformation, steps: int) -> Objective:
-    """The same objective, whose generator minimises its loss against the discriminator of `steps` updates later.
+    """Returns the method with a generator that minimises its loss against the discriminator of `steps` updates later.
 
-    The generator's gradient goes through those updates (equation 12), which are the optimizer's own, moments and all,
-    on the same batch, all devices' of it; the discriminator itself is then moved by one ordinary update (equation 10).
+    The updates are those of the discriminator's optimizer with its present moments, all on the present batch. The
+    generator's gradient flows through them (equation 12). The discriminator itself then takes one ordinary update
+    (equation 10).
 
     Args:
-        objective: any.
-        optimizer: the discriminator's; it must have derivatives where gradients are 0 (Adam's `eps_root` > 0).
-        steps: k, more than 0; 5 in the paper's mixtures.
+        objective: Any method.
+        optimizer: The discriminator's optimizer. It must be differentiable where gradients are 0, as Adam is with
+            `eps_root` > 0.
+        steps: The number k of updates, 1 or more; the paper's mixtures have 5.
     """
     owned = objective.players["disc"]
 
     def losses(params: Params, batch: Batch) -> tuple[Scalars, Scalars]:
-        now, metrics = objective.losses(params, batch)
+        present, metrics = objective.losses(params, batch)
+
+        def disc_loss(disc: Params) -> jax.Array:
+            return objective.losses({**params, **disc}, batch)[0]["disc"]
 
         def update(carry: Any, _: None) -> tuple[Any, None]:
-            disc, state = carry
-            grads = jax.grad(lambda disc: objective.losses({**params, **disc}, batch)[0]["disc"])(disc)
+            disc, opt_state = carry
+            grads = jax.grad(disc_loss)(disc)
+            # As in the step, the gradient is that of the batch over all devices, so that all look ahead to the same D.
             if axis := bound_axis():
-                grads = jax.lax.pmean(grads, axis)  # as in the step, or each device looks ahead on its own
-            updates, state = optimizer.update(grads, state, disc)
-            return (optax.apply_updates(disc, updates), state), None
+                grads = jax.lax.pmean(grads, axis)
+            updates, opt_state = optimizer.update(grads, opt_state, disc)
+            return (optax.apply_updates(disc, updates), opt_state), None
 
-        disc = {n: params[n] for n in owned}
-        (later, _), _ = jax.lax.scan(update, (disc, batch.opt_state["disc"]), length=steps)
-        ahead, _ = objective.losses({**params, **later}, batch)
-        return {**now, "gen": ahead["gen"]}, metrics
+        disc = {net: params[net] for net in owned}
+        (unrolled_disc, _), _ = jax.lax.scan(update, (disc, batch.opt_state["disc"]), length=steps)
+        ahead, _ = objective.losses({**params, **unrolled_disc}, batch)
+        return {**present, "gen": ahead["gen"]}, metrics
 
     return objective._replace(losses=losses)

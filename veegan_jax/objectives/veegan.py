@@ -1,13 +1,13 @@
 """VEEGAN (Srivastava, Valkov, Russell, Gutmann, Sutton, NIPS 2017), Algorithm 1."""
 
+from functools import partial
 from typing import Literal
-
-import jax
 
 from veegan_jax.losses import reconstruction
 from veegan_jax.losses.adversarial import FamilyName
-from veegan_jax.objectives.base import Batch, NetsAndDims, Objective, Params, Scalars
-from veegan_jax.objectives.joint import Pairs, Posterior, joint_objective
+from veegan_jax.objectives.base import Batch, NetsAndDims, Objective, Params, Scalars, standard_normals
+from veegan_jax.objectives.critic import Critic
+from veegan_jax.objectives.reconstructor import gaussian_reconstructor
 
 
 def veegan(
@@ -21,49 +21,77 @@ def veegan(
     real_pair_weight: float = 0.0,
     x_critic: float = 0.0,
 ) -> Objective:
-    """VEEGAN: a joint discriminator on (z, x) and an autoencoder loss in noise space.
+    """VEEGAN: a discriminator that sees pairs (z, x), and an autoencoder loss in noise space.
 
-    With x_g = G(z, ε), z_g = F(x) + σ·ξ and pairs (z, x_g) in class 1:
+    With x_g = G(z, ε) and z_g = F(x) + σ·ξ, where z, ε and ξ are standard normal, and pairs (z, x_g) in class 1:
 
         disc:      −E[log σ(D(z, x_g))] − E[log(1 − σ(D(z_g, x)))]      (equation 5)
-        gen, rec:  E[D(z, x_g)] + E[d(z, F(x_g))]                       (equation 6)
+        gen, rec:  E[D(z, x_g)] + λ·E[d(z, F(x_g))]                     (equation 6, where λ is 1)
 
-    The defaults are the paper's and its notebook's; each option is a choice that other implementations make
-    differently. The reconstructor follows d alone, whatever the loss family: no adversarial gradient reaches it.
+    The defaults are those of the paper and of its authors' notebook; each option is a choice that other implementations
+    make differently. By default the reconstructor follows d alone, whatever the loss family.
 
     Args:
-        parts: nets `gen(z, ε) → x`, `rec(x) → F(x)`, `disc(z, x) → D`, dimensions, and the penalty.
-        adversarial_loss: 'kl' is the paper's raw logit; see `losses.adversarial` for the others.
-        reconstruction_weight: λ in E[D] + λ·E[d].
-        reconstruction_reduction: d summed over the K latents (the paper), or their mean, K times less.
-        reconstructor_std: σ of p(z|x) = N(F(x), σ²I) on real data; 0 is deterministic, and collapses on the ring. A
-            fixed σ does not enter d, which is that of σ = 1.
-        learned_std: whether the reconstructor tells σ as well, per latent, as a factor on `reconstructor_std`; then d
-            is −log N(z; F(x_g), σ(x_g)²).
-        real_pair_weight: w adds w·E[D(z_g, x)] to the reconstructor's loss: 0 in the paper; others use 1; −1 is ALI's
-            direction, in which F tries to pass real pairs for generated ones.
-        x_critic: the weight of a second critic, of x alone, in the generator's loss; 0 for none.
+        parts: The nets `gen(z, ε) → x`, `rec(x) → F(x)` and `disc(z, x) → D`, the dimensions, and the penalty.
+        adversarial_loss: The loss family. 'kl' is the paper's: the generator minimises the raw logit, E[D(z, x_g)].
+        reconstruction_weight: The weight λ of the reconstruction loss d in the generator's and reconstructor's loss.
+        reconstruction_reduction: Whether d is the sum over the K latent dimensions ('sum', as in the paper) or their
+            mean ('mean', K times less).
+        reconstructor_std: The standard deviation σ of p(z|x) = N(F(x), σ²I) on real data. 0 makes the reconstructor
+            deterministic, which collapses on the ring. A fixed σ has no effect on d, which takes σ = 1.
+        learned_std: Whether the reconstructor also learns σ, for each latent dimension, as a factor on
+            `reconstructor_std`. The loss d is then −log N(z; F(x_g), σ(x_g)²).
+        real_pair_weight: The weight w of an added term w·E[D(z_g, x)], through which the discriminator moves the
+            reconstructor. It is 0 in the paper, and 1 in other implementations; with −1 the reconstructor tries to
+            pass real pairs for generated ones, as in ALI.
+        x_critic: The weight, in the generator's loss, of a second discriminator that sees x alone; 0 for none.
 
     Raises:
-        ValueError: if a weight or σ is out of range.
+        ValueError: If a weight or a standard deviation is out of range.
     """
     if reconstruction_weight < 0:
         raise ValueError(f"reconstruction_weight is {reconstruction_weight}; it must be 0 or more")
-    scale = reconstruction_weight / (parts.latent_dim if reconstruction_reduction == "mean" else 1)
+    nets, shape, latent_dim, noise_dim, penalty = parts
+    gen = nets.gen
+    rec, posterior = gaussian_reconstructor(nets.rec, latent_dim, reconstructor_std, learned_std)
+    critic = Critic(nets.disc, ((latent_dim,), shape), adversarial_loss, penalty, x_critic)
+    weight = reconstruction_weight / (latent_dim if reconstruction_reduction == "mean" else 1)
 
-    def combine(params: Params, batch: Batch, pairs: Pairs, posterior: Posterior) -> tuple[jax.Array, Scalars]:
-        mean, std = posterior(params, pairs.x_g)
-        d = reconstruction.gaussian_nll(pairs.z, mean, std if learned_std else 1.0)
-        loss = pairs.verdict.gen + scale * d
-        if real_pair_weight:
-            loss += real_pair_weight * pairs.verdict.real.mean()
+    def losses(params: Params, batch: Batch) -> tuple[Scalars, Scalars]:
+        x, z, eps, xi = batch.x, batch.noise["z"], batch.noise["eps"], batch.noise["xi"]
+
+        # A generated pair (z, x_g) is a latent of the prior, and what the generator makes of it.
+        x_g = gen.apply(params["gen"], z, eps)
+
+        # A real pair (z_g, x) is an example of the data, and a draw from the reconstructor's p(z|x).
+        mean, std = posterior(params["rec"], x)
+        z_g = mean + std * xi
+
+        # The discriminator sees both kinds of pairs: `adversarial.disc` is equation 5 and the gradient penalties,
+        # and `adversarial.gen` is the first term of equation 6, E[D(z, x_g)].
+        adversarial = critic.losses(params, generated=(z, x_g), real=(z_g, x), step=batch.step)
+
+        # The reconstruction loss in noise space: d asks the reconstructor to map x_g back to the z that it came from.
+        mean_g, std_g = posterior(params["rec"], x_g)
+        d = reconstruction.gaussian_nll(z, mean_g, std_g if learned_std else 1.0)
+
+        loss = {
+            "disc": adversarial.disc,  # equation 5
+            "gen": adversarial.gen + weight * d,  # equation 6
+        }
+        if real_pair_weight:  # no part of the paper's method
+            loss["gen"] += real_pair_weight * adversarial.real.mean()
         return loss, {"d": d}
 
-    return joint_objective(
-        parts,
-        combine,
-        adversarial_loss=adversarial_loss,
-        reconstructor_std=reconstructor_std,
-        learned_std=learned_std,
-        x_critic=x_critic,
+    return Objective(
+        nets={"gen": gen, "rec": rec, **critic.nets},
+        inputs={"gen": ((latent_dim,), (noise_dim,)), "rec": (shape,), **critic.inputs},
+        # Algorithm 1 takes three gradients at one point, before any update: that of D is ∇ equation 5, that of G is
+        # ∇ equation 6, and that of F is ∇ mean d alone. G and F minimise equation 6 together, because d is its only
+        # term in which F occurs. The step (`train.step`) differentiates each player's loss with respect to that
+        # player's own nets, and stops the gradients of the other nets.
+        players={"disc": tuple(critic.nets), "gen": ("gen", "rec")},
+        noise=partial(standard_normals, z=latent_dim, eps=noise_dim, xi=latent_dim),
+        losses=losses,
+        encode=lambda params, x: posterior(params["rec"], x)[0],
     )
