@@ -292,7 +292,7 @@ def test_evaluate_sample_and_reconstruct(whole):
     workdir, trained = whole
     measured = call("--mode=evaluate", f"--workdir={workdir}", config=None)
     assert measured.returncode == 0, measured.stderr
-    assert measured.stdout.strip() in trained.stdout  # the same table as at the end of training
+    assert measured.stdout.strip() in trained.stdout  # Training ended with this table.
     best = call("--mode=evaluate", f"--workdir={workdir}", "--step=best", config=None)
     assert best.returncode == 0, best.stderr
 

@@ -95,7 +95,7 @@ def draw_pairs(x: np.ndarray, reconstructions: np.ndarray) -> "Figure":
 
     Args:
         x: real examples, `[N, 2]` or images `[N, H, W, C]` in [−1, 1].
-        reconstructions: of the same shape.
+        reconstructions: G(F(x)) of each example, in the shape of `x`.
     """
     if x.shape[1:] == (2,):
         figure = _figure(figsize=(5, 5))
