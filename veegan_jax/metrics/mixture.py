@@ -61,8 +61,8 @@ def make_subspace_mixture(reference: Any, features: Features) -> Metric:
 
     Unit noise in n dimensions lies about √n std from its mean. For n = 700 the paper's radius of 10 std therefore calls
     no real sample good, and rewards a generator whose variance has collapsed. The calibrated rule asks two things of a
-    sample. The squared distance within the n noisy dimensions lies in the central 99.8 % of a χ²(n), and the sample lies
-    on the subspace, with an RMS of at most 0.1 std over the other dimensions.
+    sample. The squared distance within the n noisy dimensions lies in the central 99.8 % of a χ²(n). And the sample
+    lies on the subspace, with an RMS of at most 0.1 std over the other dimensions.
     """
     from scipy import stats  # imported here, since it takes a second that other metrics need not wait
 

@@ -1,1 +1,1 @@
-"""Devices, logical shards and processes."""
+"""How a step runs on several devices and in several processes, with logical shards or without."""
