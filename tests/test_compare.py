@@ -1,6 +1,7 @@
 """A comparison: one table of several runs, which resumes where it stopped, and whose rows may diverge."""
 
 import json
+import shutil
 
 import jax
 import pytest
@@ -16,6 +17,7 @@ ROWS = {
     "pacgan2": {"objective": "gan", "packing": 2},
     "veegan": {"veegan": {"reconstruction_weight": 0.1}},
 }
+REAL_TRAIN = module.train
 
 
 def comparison(rows=ROWS, **fields):
@@ -25,70 +27,87 @@ def comparison(rows=ROWS, **fields):
     return config
 
 
-def test_one_table_of_all_rows(tmp_path):
-    outcome = compare(comparison(num_seeds=2), tmp_path)
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory):
+    """A comparison that has run to its end: its config, folder, outcome, and the programs held before each row."""
+    workdir, config, held = tmp_path_factory.mktemp("compared"), comparison(num_seeds=2), []
+
+    def spy(config, folder):
+        held.append(len(jax.devices()[0].client.live_executables()))
+        return REAL_TRAIN(config, folder)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "train", spy)
+        outcome = compare(config, workdir)
+    return config, workdir, outcome, held
+
+
+def test_one_table_of_all_rows(compared):
+    _, workdir, outcome, _ = compared
     assert outcome.stopped_by is None
     for row in ("gan", "pacgan2", "veegan", "real data", "veegan (paper)"):
         assert f"\n| {row} " in outcome.table
     gan, veegan = (
         next(line for line in outcome.table.splitlines() if line.startswith(f"| {r} ")) for r in ROWS if r != "pacgan2"
     )
-    assert gan.count("±") + 2 == veegan.count("±")  # a GAN has no reconstructor to score
-    assert (tmp_path / "results.md").read_text().strip() == outcome.table
-    stored = json.loads((tmp_path / "results.json").read_text())
+    assert gan.count("±") + 2 == veegan.count("±")  # A GAN has no reconstructor to score.
+    assert (workdir / "results.md").read_text().strip() == outcome.table
+    stored = json.loads((workdir / "results.json").read_text())
     assert {name: len(replicas) for name, replicas in stored["rows"].items()} == dict.fromkeys(ROWS, 2)
-    assert json.loads((tmp_path / "pacgan2" / "config.json").read_text())["packing"] == 2
-    assert json.loads((tmp_path / "veegan" / "config.json").read_text())["veegan"]["reconstruction_weight"] == 0.1
+    assert json.loads((workdir / "pacgan2" / "config.json").read_text())["packing"] == 2
+    assert json.loads((workdir / "veegan" / "config.json").read_text())["veegan"]["reconstruction_weight"] == 0.1
 
 
-def test_programs_of_a_finished_row_are_let_go(tmp_path, monkeypatch):
-    held, real = [], module.train
-
-    def spy(config, folder):
-        held.append(len(jax.devices()[0].client.live_executables()))
-        return real(config, folder)
-
-    monkeypatch.setattr(module, "train", spy)
-    compare(comparison(), tmp_path)
+def test_programs_of_a_finished_row_are_freed(compared):
+    held = compared[-1]
     assert len(held) == 3
     assert held[2] <= held[1]
 
 
-def test_finished_rows_are_not_trained_again(tmp_path, monkeypatch):
+def test_finished_rows_are_not_trained_again_but_a_damaged_one_is_measured_again(compared, tmp_path, monkeypatch):
+    config, workdir, outcome, _ = compared
+    shutil.copytree(workdir, tmp_path / "run")
     trained = []
+    monkeypatch.setattr(module, "train", lambda row, folder: trained.append(folder.name) or REAL_TRAIN(row, folder))
+    assert compare(config, tmp_path / "run").table == outcome.table
+    assert trained == []
+    (tmp_path / "run" / "gan" / "results.json").write_text("{")
+    assert compare(config, tmp_path / "run").table == outcome.table
+    assert trained == ["gan"]
 
-    def spy(config, folder):
+
+def test_a_comparison_resumes_at_the_row_where_it_was_interrupted(tmp_path, monkeypatch):
+    trained, rows = [], {name: ROWS[name] for name in ("gan", "veegan")}
+
+    def train(config, folder):
         trained.append(folder.name)
-        if folder.name == "pacgan2" and trained.count("pacgan2") == 1:
+        if trained == ["gan", "veegan"]:
             raise KeyboardInterrupt
-        return real(config, folder)
+        return REAL_TRAIN(config, folder)
 
-    real = module.train
-    monkeypatch.setattr(module, "train", spy)
+    monkeypatch.setattr(module, "train", train)
     with pytest.raises(KeyboardInterrupt):
-        compare(comparison(), tmp_path)
-    table = compare(comparison(), tmp_path).table
-    assert trained == ["gan", "pacgan2", "pacgan2", "veegan"]
-    assert compare(comparison(), tmp_path).table == table
-    assert len(trained) == 4
-    (tmp_path / "gan" / "results.json").write_text("{")  # damaged: measured again, from its last checkpoint
-    assert compare(comparison(), tmp_path).table == table
-    assert trained[4:] == ["gan"]
+        compare(comparison(rows), tmp_path)
+    table = compare(comparison(rows), tmp_path).table
+    assert trained == ["gan", "veegan", "veegan"]
+    assert "\n| gan " in table
+    assert "\n| veegan " in table
 
 
-def test_a_row_that_diverges_is_said_to(tmp_path, monkeypatch):
+def test_a_row_that_diverges_is_reported(tmp_path, monkeypatch):
+    rows = {name: ROWS[name] for name in ("gan", "veegan")}
+
     def train(config, folder):
         if folder.name == "gan":
             raise NonFiniteError("loss/gen is nan at step 3; stopped")
-        return real(config, folder)
+        return REAL_TRAIN(config, folder)
 
-    real = module.train
     monkeypatch.setattr(module, "train", train)
-    table = compare(comparison(), tmp_path).table
+    table = compare(comparison(rows), tmp_path).table
     assert "Diverged: gan: loss/gen is nan at step 3." in table
     assert "\n| gan " in table
-    monkeypatch.setattr(module, "train", real)
-    assert "Diverged: gan" in compare(comparison(), tmp_path).table  # known, and not tried again
+    monkeypatch.setattr(module, "train", REAL_TRAIN)
+    assert "Diverged: gan" in compare(comparison(rows), tmp_path).table  # It is known, and not tried again.
 
 
 @pytest.mark.parametrize(
