@@ -6,13 +6,14 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+from flax import traverse_util
 
 from veegan_jax.data import SOURCES
 from veegan_jax.evaluation.classifier import RECIPE, Recipe, classifier, scaled
 from veegan_jax.metrics import METRICS, Features
 
 QUICK = Recipe(channels=(16, 32), features=32, dropout=0.2, shift=0, epochs=12, learning_rate=1e-2)
-ONE_STEP = QUICK._replace(epochs=0)
+SHORT = QUICK._replace(epochs=1)
 FEATURES = Features(functools.partial(classifier, recipe=QUICK), inception=None)
 
 
@@ -81,19 +82,35 @@ def test_it_is_trained_once_and_the_same_again(digits, trained, cache, tmp_path,
     features = trained[0](digits.test_images)[1]
     np.testing.assert_array_equal(kept(digits.test_images)[1], features)
 
-    monkeypatch.setenv("VEEGAN_CACHE_DIR", str(tmp_path / "deep" / "other"))
-    with caplog.at_level("WARNING", "veegan_jax"):
-        again, _ = classifier(digits, QUICK)
-    assert "training a classifier, once: 134 steps" in caplog.text
-    np.testing.assert_array_equal(again(digits.test_images)[1], features)
-    assert only_file(tmp_path / "deep" / "other").name == only_file(cache).name
+    outputs = []
+    for folder in (tmp_path / "deep" / "one", tmp_path / "other"):
+        monkeypatch.setenv("VEEGAN_CACHE_DIR", str(folder))
+        with caplog.at_level("WARNING", "veegan_jax"):
+            outputs.append(classifier(digits, SHORT)[0](digits.test_images)[1])
+    assert caplog.text.count("training a classifier, once: 11 steps") == 2
+    np.testing.assert_array_equal(*outputs)
+    assert only_file(tmp_path / "deep" / "one").read_bytes() == only_file(tmp_path / "other").read_bytes()
+
+
+@pytest.fixture
+def trainings(trained, cache, monkeypatch):
+    """The arguments of each training, which ends at once with what has been learned already."""
+    with np.load(only_file(cache)) as file:
+        leaves = {name.removeprefix("params/"): file[name] for name in file if name.startswith("params/")}
+    calls = []
+
+    def train(*arguments):
+        calls.append(arguments)
+        return traverse_util.unflatten_dict(leaves, sep="/")
+
+    monkeypatch.setattr("veegan_jax.evaluation.classifier.train", train)
+    return calls
 
 
 @pytest.mark.parametrize("damage", ["flip", "truncate", "empty", "swap"])
-def test_a_damaged_file_is_named_and_replaced(digits, tmp_path, monkeypatch, caplog, damage):
-    recipe = ONE_STEP
+def test_a_damaged_file_is_named_and_replaced(digits, trainings, tmp_path, monkeypatch, caplog, damage):
     monkeypatch.setenv("VEEGAN_CACHE_DIR", str(tmp_path))
-    model, _ = classifier(digits, recipe)
+    model, _ = classifier(digits, QUICK)
     path = only_file(tmp_path)
     whole = path.read_bytes()
     if damage == "swap":  # a whole file of other numbers
@@ -105,45 +122,49 @@ def test_a_damaged_file_is_named_and_replaced(digits, tmp_path, monkeypatch, cap
         flipped = whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :]
         path.write_bytes({"flip": flipped, "truncate": whole[:middle], "empty": b""}[damage])
     with caplog.at_level("WARNING", "veegan_jax"):
-        again, _ = classifier(digits, recipe)
+        again, _ = classifier(digits, QUICK)
     assert f"{path} is damaged" in caplog.text
+    assert len(trainings) == 2
     np.testing.assert_array_equal(again(digits.test_images)[1], model(digits.test_images)[1])
     caplog.clear()
-    classifier(digits, recipe)
+    classifier(digits, QUICK)
     assert not caplog.records
+    assert len(trainings) == 2
     assert [p.name for p in tmp_path.iterdir()] == [path.name]  # no scratch file is left
 
 
-def test_other_data_or_recipe_is_another_classifier(digits, tmp_path, monkeypatch):
+def test_other_data_or_recipe_is_another_classifier(digits, trainings, tmp_path, monkeypatch):
     monkeypatch.setenv("VEEGAN_CACHE_DIR", str(tmp_path))
     other = digits.train_labels.copy()
     other[0] = 9 - other[0]
     for labelled, recipe in [
-        (digits, ONE_STEP),
-        (digits, ONE_STEP._replace(seed=1)),
-        (digits._replace(train_labels=other), ONE_STEP),
-        (digits._replace(test_labels=digits.test_labels[::-1]), ONE_STEP),
+        (digits, QUICK),
+        (digits, QUICK._replace(seed=1)),
+        (digits._replace(train_labels=other), QUICK),
+        (digits._replace(test_labels=digits.test_labels[::-1]), QUICK),
     ]:
         classifier(labelled, recipe)
-    assert len(list(tmp_path.iterdir())) == 4
+    assert len(list(tmp_path.iterdir())) == len(trainings) == 4
     # Equal pixels and labels are the same data, however they are stored.
     labels = digits.train_labels.astype(np.uint8)
-    classifier(digits._replace(train_images=digits.train_images[..., None], train_labels=labels), ONE_STEP)
-    assert len(list(tmp_path.iterdir())) == 4
+    classifier(digits._replace(train_images=digits.train_images[..., None], train_labels=labels), QUICK)
+    assert len(list(tmp_path.iterdir())) == len(trainings) == 4
 
 
+@pytest.mark.usefixtures("trainings")
 def test_folder_that_cannot_be_written_costs_no_classifier(digits, tmp_path, monkeypatch, caplog):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("VEEGAN_CACHE_DIR", str(tmp_path / "file"))
     with caplog.at_level("WARNING", "veegan_jax"):
-        classifier(digits, ONE_STEP)
+        classifier(digits, QUICK)
     assert "the classifier is not kept: " in caplog.text
 
 
+@pytest.mark.usefixtures("trainings")
 def test_default_folder_follows_xdg(digits, tmp_path, monkeypatch):
     monkeypatch.delenv("VEEGAN_CACHE_DIR")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    classifier(digits, ONE_STEP)
+    classifier(digits, QUICK)
     assert only_file(tmp_path / "veegan_jax").name.startswith("classifier-")
 
 
@@ -210,7 +231,7 @@ def test_the_recipe_learns_a_part_of_mnist(tmp_path, monkeypatch):
     """Every part of the real recipe (its nets, shift, dropout and learning rates) works on real digits in seconds."""
     monkeypatch.setenv("VEEGAN_CACHE_DIR", str(tmp_path))
     whole = SOURCES["stacked_mnist"]().references["digit_modes"]
-    part = Digits(*(array[:2000] for array in (whole[0], whole[1], whole[2], whole[3])))
+    part = Digits(*(getattr(whole, name)[:2000] for name in Digits._fields))
     _, accuracy = classifier(part, RECIPE)
     assert accuracy > 0.9
 
