@@ -2,26 +2,19 @@
 
 import functools
 import os
-from typing import NamedTuple
 
 import numpy as np
 import pytest
 from flax import traverse_util
 
 from veegan_jax.data import SOURCES
+from veegan_jax.data.base import LabelledImages
 from veegan_jax.evaluation.classifier import RECIPE, Recipe, classifier, scaled
 from veegan_jax.metrics import METRICS, Features
 
 QUICK = Recipe(channels=(16, 32), features=32, dropout=0.2, shift=0, epochs=12, learning_rate=1e-2)
 SHORT = QUICK._replace(epochs=1)
 FEATURES = Features(functools.partial(classifier, recipe=QUICK), inception=None)
-
-
-class Digits(NamedTuple):
-    train_images: np.ndarray
-    train_labels: np.ndarray
-    test_images: np.ndarray
-    test_labels: np.ndarray
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +24,7 @@ def digits():
     train, test = (
         np.minimum(x.astype(np.int32) * 16, 255).astype(np.uint8) for x in (found.train_images, found.test_images)
     )
-    return Digits(train, found.train_labels, test, found.test_labels)
+    return LabelledImages(train, found.train_labels, test, found.test_labels)
 
 
 @pytest.fixture(scope="module")
@@ -231,7 +224,7 @@ def test_the_recipe_learns_a_part_of_mnist(tmp_path, monkeypatch):
     """Every part of the real recipe (its nets, shift, dropout and learning rates) works on real digits in seconds."""
     monkeypatch.setenv("VEEGAN_CACHE_DIR", str(tmp_path))
     whole = SOURCES["stacked_mnist"]().references["digit_modes"]
-    part = Digits(*(getattr(whole, name)[:2000] for name in Digits._fields))
+    part = LabelledImages(*(getattr(whole, name)[:2000] for name in LabelledImages._fields))
     _, accuracy = classifier(part, RECIPE)
     assert accuracy > 0.9
 

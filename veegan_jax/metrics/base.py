@@ -1,7 +1,7 @@
 """What a metric and its columns are to the rest of the code."""
 
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -59,15 +59,9 @@ class Metric(NamedTuple):
     note: Callable[[], str]
 
 
-class ImageClassifier(Protocol):
-    """A classifier of images whose hidden activations serve as features."""
-
-    def __call__(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Returns classes, int `[N]`, and features, float32 `[N, D]`.
-
-        Args:
-            images: `[N, H, W]` or `[N, H, W, C]`, either uint8 from 0 to 255 or float32 from −1 to 1.
-        """
+# A classifier whose hidden activations serve as features: from images, `[N, H, W]` or `[N, H, W, C]`, either uint8 from
+# 0 to 255 or float32 from −1 to 1, to classes, int `[N]`, and features, float32 `[N, D]`.
+ImageClassifier = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
 class FeatureNetwork(NamedTuple):
