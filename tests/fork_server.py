@@ -65,7 +65,7 @@ def serve() -> None:
     programs = {name: importlib.import_module(name).run for name in MODULES}
     for name in IMPORTED_LATER:
         importlib.import_module(name)
-    gc.freeze()  # otherwise each fork, as it ends, goes through all that was imported
+    gc.freeze()  # otherwise each fork goes through all that was imported when it collects garbage
     for line in sys.stdin:
         request = json.loads(line)
         if (child := os.fork()) == 0:
