@@ -5,6 +5,7 @@ import sys
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from veegan_jax.evaluation import plots
 
@@ -86,5 +87,8 @@ def test_tiles_keep_every_image_in_its_place():
     np.testing.assert_array_equal(canvas[3:, 3:], 1)
 
 
-def test_pixels():
-    assert plots.pixels(plots.draw_samples(POINTS, POINTS, "x")).dtype == np.uint8
+def test_the_pixels_of_a_saved_figure_are_those_of_its_file(tmp_path):
+    pixels = plots.save(plots.draw_samples(POINTS, POINTS, "x"), tmp_path / "samples.png")
+    assert pixels.dtype == np.uint8
+    with Image.open(tmp_path / "samples.png") as file:
+        np.testing.assert_array_equal(np.asarray(file), pixels)

@@ -129,29 +129,29 @@ def draw_missing(x: np.ndarray, reached: Mapping[str, np.ndarray]) -> "Figure":
     return figure
 
 
-def pixels(figure: "Figure") -> np.ndarray:
-    """Returns the figure as uint8 `[H, W, 3]`."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
+def save(figure: "Figure", path: Path) -> np.ndarray:
+    """Writes the figure as a PNG file, and returns its pixels, uint8 `[H, W, 3]`.
 
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
-
-
-def save(figure: "Figure", path: Path) -> None:
-    """Writes the figure as a PNG file.
+    The figure is drawn once, for the file and for TensorBoard.
 
     Raises:
         UserError: if the file cannot be written.
     """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from PIL import Image
+
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    pixels = np.asarray(canvas.buffer_rgba())[..., :3].copy()
     with replacing(path) as file:
-        figure.savefig(file, dpi=120, format="png")
+        Image.fromarray(pixels).save(file, "PNG")
+    return pixels
 
 
 def _figure(figsize: tuple[float, float]) -> "Figure":
     from matplotlib.figure import Figure
 
-    return Figure(figsize=figsize, layout="constrained")
+    return Figure(figsize=figsize, dpi=120, layout="constrained")
 
 
 def _arrows(axis: "Axes", x: np.ndarray, reconstructions: np.ndarray, heading: str, lines: int) -> None:

@@ -141,8 +141,8 @@ def plot(run: OpenRun, step: int, state: TrainState, row: Row) -> None:
             np.save(file, samples)
     real = evaluation.sampler.real(plots.REAL_SHOWN, REAL_SEED)
     figure = plots.draw_samples(samples, real, f"{config.objective} on {config.data}, step {step:,}")
-    plots.save(figure, run.workdir / "pictures" / f"samples_{step:08d}.png")
-    run.writer.picture("samples", plots.pixels(figure), step)
+    pixels = plots.save(figure, run.workdir / "pictures" / f"samples_{step:08d}.png")
+    run.writer.picture("samples", pixels, step)
 
 
 def log(run: OpenRun, step: int, state: TrainState | None, row: Row) -> None:
