@@ -1,6 +1,7 @@
 """Several simulated devices, strict promotion, and no warning unnoticed, in every test."""
 
 import atexit
+import importlib.metadata
 import os
 import shutil
 import tempfile
@@ -9,12 +10,25 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+# A tiny run spends most of its time in compilation. Compiled programs are kept in the user's cache: for the workers of
+# a session, the processes that they start, and the next session. JAX's keys tell programs, flags and versions apart.
+MOST_BYTES = 2 * 2**30
+
+
+def _programs() -> Path:
+    """Returns the folder of compiled programs; one that has grown large, or is of another version, is removed."""
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "veegan_jax"
+    folder = home / f"tests-jaxlib-{importlib.metadata.version('jaxlib')}"
+    for other in home.glob("tests-*"):
+        if other != folder or sum(file.stat().st_size for file in other.glob("*")) > MOST_BYTES:
+            shutil.rmtree(other, ignore_errors=True)
+    return folder
+
+
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-    # One for the session, its workers and the processes they start: most of the time of a tiny run is compilation.
-    os.environ["JAX_COMPILATION_CACHE_DIR"] = _cache = tempfile.mkdtemp(prefix="veegan_jax_tests_")
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = str(_programs())
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
     os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
-    atexit.register(shutil.rmtree, _cache, ignore_errors=True)
 
 if "VEEGAN_CACHE_DIR" not in os.environ:
     os.environ["VEEGAN_CACHE_DIR"] = _classifiers = tempfile.mkdtemp(prefix="veegan_jax_classifiers_")
@@ -36,13 +50,13 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 
 @pytest.fixture(autouse=True)
 def _own_folder(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """What a test writes lands in its own folder, whatever default it leaves unset."""
+    """Gives each test a folder of its own, so that whatever it writes by default lands there."""
     monkeypatch.chdir(tmp_path_factory.mktemp("cwd"))
 
 
 @pytest.fixture(autouse=True)
-def _compiled_programs_are_let_go() -> Iterator[None]:
-    """Before they take all memory maps that Linux grants a process, 65,530: those of a run are thousands."""
+def _compiled_programs_are_freed() -> Iterator[None]:
+    """Frees compiled programs before they use up the 65,530 memory maps that Linux grants a process."""
     yield
     maps = Path("/proc/self/maps")
     if maps.exists() and maps.read_text().count("\n") > 20_000:
