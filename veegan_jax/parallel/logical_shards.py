@@ -231,7 +231,9 @@ def _flattened(traced: ClosedJaxpr, shards: Shards) -> ClosedJaxpr:
                 if eqn.primitive.name == "scan":
                     return _unrolled_scan(eqn, operands, run)
                 if not (_is_sum(eqn, shards.axis) or eqn.primitive.name == "axis_index"):
-                    raise NotImplementedError(f"logical shards communicate by sums only, not by {eqn.primitive}")
+                    raise NotImplementedError(
+                        f"shards communicate by sums over all of them only, not by {eqn.primitive}"
+                    )
             return _bind(jaxpr, eqn, operands)
 
         for eqn in jaxpr.eqns:

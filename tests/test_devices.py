@@ -1,0 +1,74 @@
+"""Seeds and devices change nothing: neither bits (of mapped seeds) nor gradients (beyond float error).
+
+test_logical_shards.py compares the gradients of every method on one device and on several.
+"""
+
+import functools
+
+import chex
+import jax
+import pytest
+
+from tests.helpers import tiny
+from tests.steps import GradientStep, assert_close, trained
+from veegan_jax.errors import UserError
+from veegan_jax.train.compile import select_devices
+
+SEEDS = (0, 1, 2)
+
+
+@functools.cache
+def trained_at_once(data):
+    """The replicas of all seeds, mapped on one device: a program that several tests use."""
+    return trained(tiny(data=data, num_seeds=len(SEEDS), seed_mapping="map"))
+
+
+@functools.cache
+def trained_apart(data):
+    return trained(tiny(data=data), *SEEDS)
+
+
+def assert_each_replica(check, many, singles):
+    for i, single in enumerate(singles):
+        check(*(jax.tree.map(lambda leaf, i=i: leaf[i], tree) for i, tree in ((i, many), (0, single))))
+
+
+@pytest.mark.parametrize("data", ["ring", "stacked_digits"])
+def test_mapped_seeds_are_bit_identical_to_single_runs(data):
+    assert_each_replica(chex.assert_trees_all_equal, trained_at_once(data), trained_apart(data))
+
+
+def test_vmapped_seeds_are_close_to_single_runs():
+    close = functools.partial(chex.assert_trees_all_close, rtol=1e-3, atol=1e-5)
+    many = trained(tiny(num_seeds=len(SEEDS), seed_mapping="vmap"))
+    assert_each_replica(close, many, trained_apart("ring"))
+
+
+def test_four_devices_train_as_one_by_pmap_and_by_shard_map():
+    fields = {"num_seeds": len(SEEDS), "seed_mapping": "map", "devices": 4}
+    four = trained(tiny(**fields, parallel="pmap"))
+    chex.assert_trees_all_equal(four, trained(tiny(**fields, parallel="shard_map")))
+    one = trained_at_once("ring")
+    chex.assert_trees_all_close(four, one, rtol=1e-2, atol=1e-4)
+    # Neither has an axis of devices.
+    chex.assert_trees_all_equal_shapes(four, one)
+
+
+def test_unrolling_by_shard_map_looks_ahead_by_the_gradients_of_the_whole_batch():
+    # The objective finds the axis of devices by its name, which pmap and shard_map bind in ways of their own; and each
+    # of the three steps takes its batch of a stream, of which each device gets its share.
+    step = GradientStep(tiny("gan"), unroll=3, steps=3)
+    assert_close(step(devices=4, parallel="shard_map"), step(devices=1, parallel="shard_map"))
+
+
+def test_too_many_devices_and_uneven_batches_are_refused():
+    with pytest.raises(UserError, match=r"config.devices is 64; this machine has 4 \(cpu\)"):
+        select_devices(tiny(devices=64))
+    with pytest.raises(UserError, match=r"batch_size is 18; it must divide by 4 devices × packing 1, as 16 or 20 does"):
+        select_devices(tiny(devices=4, batch_size=18))
+    with pytest.raises(UserError, match=r"4 devices × packing 3, as 12 or 24 does"):
+        select_devices(tiny(devices=4, batch_size=15, packing=3))
+    with pytest.raises(UserError, match=r"config.logical_shards is 3, over 2 devices; it must divide"):
+        select_devices(tiny(logical_shards=3, devices=2))
+    with pytest.raises(UserError, match=r"it must divide by config.logical_shards 8 × packing 4, as 32 does"):
+        select_devices(tiny(logical_shards=8, packing=4, batch_size=16))
