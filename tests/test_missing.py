@@ -17,7 +17,7 @@ from veegan_jax.train.compile import initial_state
 def report_of(workdir, config, capsys):
     train(config, workdir)
     capsys.readouterr()
-    commands.run_missing(commands.Options(None, workdir, "latest", 12, 3))
+    commands.show_missing(commands.Options("missing", None, workdir, "latest", 12, 3))
     return capsys.readouterr().out, dict(np.load(workdir / "missing_step8_seed3.npz"))
 
 
