@@ -1,15 +1,15 @@
 """Times each form of a convolution and its two gradients on this CPU: python -m benchmarks.convolutions [--rounds 5]
 
-The layers are those of DCGAN (5×5, stride 2), of the classifier and of the residual net. For each map and form, the table
-gives the median ms of a call, the processor time of a call in ms, and the processor time to compile the form in ms. An
-asterisk marks the form that `ops/conv_cpu.py` takes. Rounds go over all forms, so that a noisy moment meets them all.
+The layers are those of DCGAN (5×5, stride 2), of the classifier and of the residual net. For each map and form, the
+table gives the median ms of a call, the processor time of a call in ms, and the processor time to compile the form in
+ms. An asterisk marks the form that `ops/conv_cpu.py` takes. Each round goes over all forms, so that a noisy moment
+meets them all.
 
-Two forms are timed that the CPU never takes: lax's own gradients, and lax.pad with zeros between the pixels, followed by
-a convolution of stride 1.
+Two forms are timed that the CPU never takes: lax's own gradients, and lax.pad with zeros between the pixels, followed
+by a convolution of stride 1.
 """
 
 import argparse
-import itertools
 import statistics
 import time
 from typing import Any
@@ -80,13 +80,15 @@ FORMS: dict[str, tuple[str, dict[str, Map]]] = {
 def measure(forms: dict[str, Map], operands: list[jax.Array], axes: Axes, rounds: int) -> dict[str, list[float]]:
     """Returns the ms of a call, its processor time, and the processor time of compilation, by the name of the form."""
     calls: dict[str, Any] = {}
-    compilation, wall, processor = {}, {name: [] for name in forms}, {name: [] for name in forms}  # type: ignore[var-annotated]
+    compilation: dict[str, float] = {}
+    wall: dict[str, list[float]] = {name: [] for name in forms}
+    processor: dict[str, list[float]] = {name: [] for name in forms}
     for name, form in forms.items():
         lowered = jax.jit(form, static_argnums=2).lower(*operands, axes)
         busy = time.process_time()
         calls[name] = lowered.compile()
         compilation[name] = (time.process_time() - busy) * 1e3
-    for name in itertools.chain.from_iterable([forms] * (rounds + 1)):  # the first round warms up
+    for name in list(forms) * (rounds + 1):  # the first round warms up
         start, busy = time.perf_counter(), time.process_time()
         calls[name](*operands).block_until_ready()
         processor[name].append((time.process_time() - busy) * 1e3)
