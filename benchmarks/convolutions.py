@@ -1,31 +1,106 @@
-"""Speed of each form of a convolution's three maps on this CPU: python -m benchmarks.convolutions [--rounds 5]
+"""Times each form of a convolution and its two gradients on this CPU: python -m benchmarks.convolutions [--rounds 5]
 
-For layers of DCGAN (5×5, stride 2), of the classifier and of the residual net, prints the median ms of a call, and
-marks the form that `trilinear` chooses.
+The layers are those of DCGAN (5×5, stride 2), of the classifier and of the residual net. For each map and form, the
+table gives the median ms of a call, the processor time of a call in ms, and the processor time to compile the form in
+ms. An asterisk marks the form that `ops/conv_cpu.py` takes. Each round goes over all forms, so that a noisy moment
+meets them all.
+
+Two forms are timed that the CPU never takes: lax's own gradients, and lax.pad with zeros between the pixels, followed
+by a convolution of stride 1.
 """
 
 import argparse
 import statistics
 import time
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 
-from veegan_jax.ops import conv_cpu as trilinear
-from veegan_jax.ops.conv_cpu import Axis
+from veegan_jax.ops import conv as lax_forms
+from veegan_jax.ops import conv_cpu
+from veegan_jax.ops.conv_cpu import LAYOUT, Axes, Axis, Map
 
 # batch, size, channels in and out, window, stride
 LAYERS = [
     *((64, size, *channels, 5, 2) for size, channels in ((28, (3, 64)), (14, (64, 128)), (7, (128, 256)))),
-    *((64, size, *channels, 5, 2) for size, channels in ((32, (64, 128)), (16, (128, 256)), (4, (128, 256)))),
+    *((64, size, *channels, 5, 2) for size, channels in ((32, (64, 128)), (16, (128, 256)), (4, (256, 512)))),
     *((256, size, *channels, 3, 2) for size, channels in ((14, (32, 64)), (7, (64, 128)))),
     *((64, size, channels, channels, 3, 1) for size, channels in ((32, 32), (16, 64), (8, 128), (4, 256))),
-    *((64, size, channels, channels, 1, 1) for size, channels in ((32, 32), (8, 128))),
 ]
-FORMS = {"correlations": trilinear.CORRELATIONS, "patches": trilinear.PATCHES, "winograd": trilinear.WINOGRAD}
+
+
+def padded_input_grad(y: jax.Array, kernel: jax.Array, axes: Axes) -> jax.Array:
+    """Returns the gradient to x as a convolution of stride 1 over y with zeros between its pixels.
+
+    The barrier keeps XLA from making the zeros a dilation of the convolution again.
+    """
+    stride = axes[0].stride
+    low = [axis.window - 1 - axis.low for axis in axes]
+    sizes = [(axis.out - 1) * stride + 1 for axis in axes]
+    edges = [
+        (before, axis.size + axis.window - 1 - n - before) for axis, n, before in zip(axes, sizes, low, strict=True)
+    ]
+    between = [(0, 0, 0), (0, 0, stride - 1), (0, 0, stride - 1), (0, 0, 0)]
+    y = jax.lax.optimization_barrier(jax.lax.pad(y, jnp.zeros((), y.dtype), between))
+    return jax.lax.conv_general_dilated(y, conv_cpu.flip_kernel(kernel), (1, 1), edges, dimension_numbers=LAYOUT)
+
+
+def padded_kernel_grad(x: jax.Array, y: jax.Array, axes: Axes) -> jax.Array:
+    """Returns the gradient to the kernel as a convolution of stride 1 with y, which has zeros between its pixels."""
+    stride = axes[0].stride
+    images, outputs = x.transpose(3, 1, 2, 0), y.transpose(1, 2, 0, 3)
+    between = [(0, 0, stride - 1), (0, 0, stride - 1), (0, 0, 0), (0, 0, 0)]
+    outputs = jax.lax.optimization_barrier(jax.lax.pad(outputs, jnp.zeros((), y.dtype), between))
+    edges = [(axis.low, (axis.out - 1) * stride + axis.window - axis.size - axis.low) for axis in axes]
+    grad = jax.lax.conv_general_dilated(images, outputs, (1, 1), edges, dimension_numbers=LAYOUT)
+    return grad.transpose(1, 2, 0, 3)
+
+
+# The names of the operands of each map, and its forms.
+FORMS: dict[str, tuple[str, dict[str, Map]]] = {
+    "conv": ("x kernel", {"direct": conv_cpu.direct_conv, "windows": conv_cpu.conv_by_windows}),
+    "conv_input_grad": (
+        "y kernel",
+        {
+            "lax": lax_forms.lax_input_grad,
+            "dilated": conv_cpu.dilated_input_grad,
+            "padded": padded_input_grad,
+            "phases": conv_cpu.input_grad_by_phases,
+            "windows": conv_cpu.input_grad_by_windows,
+        },
+    ),
+    "conv_kernel_grad": (
+        "x y",
+        {"lax": lax_forms.lax_kernel_grad, "over examples": conv_cpu.conv_kernel_grad, "padded": padded_kernel_grad},
+    ),
+}
+
+
+def measure(forms: dict[str, Map], operands: list[jax.Array], axes: Axes, rounds: int) -> dict[str, list[float]]:
+    """Returns the ms of a call, its processor time, and the processor time of compilation, by the name of the form."""
+    calls: dict[str, Any] = {}
+    compilation: dict[str, float] = {}
+    wall: dict[str, list[float]] = {name: [] for name in forms}
+    processor: dict[str, list[float]] = {name: [] for name in forms}
+    for name, form in forms.items():
+        lowered = jax.jit(form, static_argnums=2).lower(*operands, axes)
+        busy = time.process_time()
+        calls[name] = lowered.compile()
+        compilation[name] = (time.process_time() - busy) * 1e3
+    for name in list(forms) * (rounds + 1):  # the first round warms up
+        start, busy = time.perf_counter(), time.process_time()
+        calls[name](*operands).block_until_ready()
+        processor[name].append((time.process_time() - busy) * 1e3)
+        wall[name].append((time.perf_counter() - start) * 1e3)
+    return {
+        name: [statistics.median(wall[name][1:]), statistics.median(processor[name][1:]), compilation[name]]
+        for name in forms
+    }
 
 
 def main() -> None:
-    """Times the forms of every layer, round by round."""
+    """Times the forms of every layer."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     rounds = parser.parse_args().rounds
@@ -33,22 +108,18 @@ def main() -> None:
         axes = (Axis(size, window, stride),) * 2
         shapes = {
             "x": (batch, size, size, inputs),
-            "w": (window, window, inputs, outputs),
+            "kernel": (window, window, inputs, outputs),
             "y": (batch, axes[0].out, axes[0].out, outputs),
         }
         arrays = {name: jax.random.normal(jax.random.key(0), shape) for name, shape in shapes.items()}
-        chosen = trilinear._fastest(axes, arrays["w"])
+        taken = [conv_cpu.conv_form(axes), conv_cpu.input_grad_form(axes, inputs), conv_cpu.conv_kernel_grad]
         print(f"{batch} × {size}×{size}, {inputs} → {outputs}, {window}×{window}, stride {stride}")
-        for field, (a, b) in {"to_y": ("x", "w"), "to_x": ("y", "w"), "to_w": ("x", "y")}.items():
-            times: dict[str, list[float]] = {name: [] for name in FORMS}
-            calls = {name: jax.jit(getattr(maps, field), static_argnums=2) for name, maps in FORMS.items()}
-            for name in list(FORMS) * (rounds + 1):
-                start = time.perf_counter()
-                calls[name](arrays[a], arrays[b], axes).block_until_ready()
-                times[name].append((time.perf_counter() - start) * 1e3)
-            medians = {name: statistics.median(measured[1:]) for name, measured in times.items()}  # the first compiles
-            row = (f"{name} {ms:8.2f}{'*' if FORMS[name] is chosen else ' '}" for name, ms in medians.items())
-            print(f"    {field}  {'  '.join(row)}", flush=True)
+        for function, (operands, forms) in FORMS.items():
+            print(f"    {function:28} ms a call   processor   compilation")
+            measured = measure(forms, [arrays[name] for name in operands.split()], axes, rounds)
+            for name, (wall, processor, compilation) in measured.items():
+                mark = "*" if forms[name] in taken else " "
+                print(f"      {mark} {name:24} {wall:9.2f} {processor:11.2f} {compilation:13.0f}", flush=True)
 
 
 if __name__ == "__main__":

@@ -33,7 +33,6 @@ from jax.experimental import topologies
 from ml_collections import ConfigDict
 from tabulate import tabulate
 
-from benchmarks.stacked_mnist_step import laxs_gradients
 from configs import celeba, cifar10, grid_paper, ring, stacked_digits, stacked_mnist
 from veegan_jax.config.build import build
 from veegan_jax.data.readers.idx import FILES
@@ -203,8 +202,7 @@ def compiled_for_tpu(config: ConfigDict, chips: str = "v5e:2x4") -> tuple[Any, A
     experiment = build(config)
     state = jax.eval_shape(lambda: initial_state(experiment))
     arrays = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), experiment.source.train)
-    with laxs_gradients():  # accelerators use these
-        traced = jax.jit(fused_step(experiment, devices, 1), donate_argnums=0).trace(state, arrays)
+    traced = jax.jit(fused_step(experiment, devices, 1), donate_argnums=0).trace(state, arrays)
     return traced.lower(lowering_platforms=("tpu",)).compile(), state
 
 
