@@ -85,7 +85,7 @@ def laxs_convolutions() -> Iterator[None]:
 
 
 def pytorch(steps: int, channels_last: bool) -> Run | None:
-    """The same in PyTorch, all gradients at one point and no forward pass twice; None where it is not installed."""
+    """Runs the same step in PyTorch, without any forward pass twice; None where PyTorch is not installed."""
     try:
         import torch
     except ImportError:
