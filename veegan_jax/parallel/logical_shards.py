@@ -37,8 +37,8 @@ What runs where:
 Each device adds the same four terms in the same order, and runs the same loop body. For XLA to compile them alike, it
 must not see that the loops differ. `_opaque_zero`, `_at_least_two`, `_compiled_apart` and `_Once` hide that from XLA.
 
-Limits: shards communicate by sums only. Where several seeds are batched (`seed_mapping='vmap'`), bits can differ between
-numbers of devices in the last place; where they are mapped, as on a CPU, bits are the same.
+Limits: shards communicate by sums only. Where several seeds are batched (`seed_mapping='vmap'`), bits can differ in the
+last place between numbers of devices; where they are mapped, as on a CPU, bits are the same.
 """
 
 import dataclasses
