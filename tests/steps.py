@@ -45,24 +45,24 @@ class GradientStep:
     draws examples as well takes twice as long to compile.
 
     Args:
-        config: the method, its nets and the shape of the data; its batch size, optimizers and averages are not used.
-        unroll: the updates of the discriminator that the generator looks ahead, by the same rule.
+        config: the method, its nets and the shape of the data; batch size, optimizers and averages are not used.
         steps: the number of steps, fused into one call.
     """
 
-    def __init__(self, config, *, unroll=0, steps=1):
+    def __init__(self, config, *, steps=1):
+        # Unrolled updates are those of the discriminator's optimizer, which is gradient descent here.
+        unroll, config.unroll = config.unroll, 0
         experiment = build(config)
         self._optimizers = dict.fromkeys(config.optim, optax.sgd(1.0))
         self._objective = experiment.objective
         if unroll:
             self._objective = unrolled(self._objective, self._optimizers["disc"], unroll)
-        self._steps = steps
-        state = jax.jit(make_init(self._objective, self._optimizers, ema=False))(0)
-        self._key, self.params = np.asarray(jax.random.key_data(state.key)), jax.tree.map(np.asarray, state.params)
-        self._state = dataclasses.replace(state, key=None, params=None)
-        # The first step is not the stream's first, so that its number counts.
-        noise = np.random.default_rng(0).standard_normal((steps + 1, BATCH, *experiment.source.shape))
-        self._batches = np.tanh(noise).astype(np.float32)
+        self._steps, rng = steps, np.random.default_rng(0)
+        # Parameters drawn by numpy need no program, and no kernel of theirs starts at 0.
+        self._shapes = jax.eval_shape(make_init(self._objective, self._optimizers, ema=False), 0)
+        self._params = jax.tree.map(lambda p: rng.normal(0, 0.4, p.shape).astype(p.dtype), self._shapes.params)
+        # The first step does not take the stream's first batch, so that the numbers of steps count.
+        self._batches = np.tanh(rng.normal(size=(steps + 1, BATCH, *experiment.source.shape))).astype(np.float32)
 
     def __call__(self, devices, *, shards=0, parallel="pmap"):
         """Returns `(moved, scalars)`: what the steps add to the parameters, and their losses and metrics.
@@ -84,15 +84,13 @@ class GradientStep:
             step = over_shards(step, shards, devices, AXIS, split=True)
         chosen = jax.devices()[:devices]
         call = over_devices(fuse(step, self._steps), chosen, parallel, split=True)
-        state = dataclasses.replace(
-            self._state, step=jnp.int32(FIRST + 1), key=jax.random.wrap_key_data(self._key), params=self.params
-        )
+        state = dataclasses.replace(self._shapes, step=jnp.int32(FIRST + 1), key=jax.random.key(0), params=self._params)
         after, scalars = call(replicate(state, chosen), (self._batches, np.int32(FIRST)))
-        moved = jax.tree.map(lambda a, b: np.asarray(a) - b, after.params, self.params)
+        moved = jax.tree.map(lambda a, b: np.asarray(a) - b, after.params, self._params)
         return moved, jax.tree.map(np.asarray, scalars)
 
 
-def assert_close(found, expected):
+def assert_close(found, expected, rtol=1e-4, atol=1e-6):
     """Asserts that two results of a `GradientStep` agree within float error, and that every kernel has a gradient."""
-    chex.assert_trees_all_close(found, expected, rtol=1e-4, atol=1e-6)
+    chex.assert_trees_all_close(found, expected, rtol=rtol, atol=atol)
     assert all(np.abs(leaf).max() > 1e-4 for leaf in jax.tree.leaves(expected[0]) if leaf.ndim >= 2)

@@ -1,6 +1,6 @@
 """Seeds and devices change nothing: neither bits (of mapped seeds) nor gradients (beyond float error).
 
-test_logical_shards.py compares the gradients of every method on one device and on several.
+test_logical_shards.py compares the gradients of every method on one device with those on an axis of four shards.
 """
 
 import functools
@@ -18,14 +18,15 @@ SEEDS = (0, 1, 2)
 
 
 @functools.cache
-def trained_at_once(data):
-    """The replicas of all seeds, mapped on one device: a program that several tests use."""
-    return trained(tiny(data=data, num_seeds=len(SEEDS), seed_mapping="map"))
+def trained_at_once(objective, data):
+    """The replicas of all seeds, mapped on one device; two tests use it."""
+    return trained(tiny(objective, data=data, num_seeds=len(SEEDS), seed_mapping="map"))
 
 
 @functools.cache
-def trained_apart(data):
-    return trained(tiny(data=data), *SEEDS)
+def trained_apart(objective, data):
+    """The single replica of each seed; two tests use it."""
+    return trained(tiny(objective, data=data), *SEEDS)
 
 
 def assert_each_replica(check, many, singles):
@@ -33,32 +34,40 @@ def assert_each_replica(check, many, singles):
         check(*(jax.tree.map(lambda leaf, i=i: leaf[i], tree) for i, tree in ((i, many), (0, single))))
 
 
-@pytest.mark.parametrize("data", ["ring", "stacked_digits"])
-def test_mapped_seeds_are_bit_identical_to_single_runs(data):
-    assert_each_replica(chex.assert_trees_all_equal, trained_at_once(data), trained_apart(data))
+@pytest.mark.parametrize(("objective", "data"), [("veegan", "ring"), ("gan", "stacked_digits")])
+def test_mapped_seeds_are_bit_identical_to_single_runs(objective, data):
+    assert_each_replica(chex.assert_trees_all_equal, trained_at_once(objective, data), trained_apart(objective, data))
 
 
 def test_vmapped_seeds_are_close_to_single_runs():
     close = functools.partial(chex.assert_trees_all_close, rtol=1e-3, atol=1e-5)
-    many = trained(tiny(num_seeds=len(SEEDS), seed_mapping="vmap"))
-    assert_each_replica(close, many, trained_apart("ring"))
+    many = trained(tiny("veegan", num_seeds=len(SEEDS), seed_mapping="vmap"))
+    assert_each_replica(close, many, trained_apart("veegan", "ring"))
 
 
 def test_four_devices_train_as_one_by_pmap_and_by_shard_map():
     fields = {"num_seeds": len(SEEDS), "seed_mapping": "map", "devices": 4}
-    four = trained(tiny(**fields, parallel="pmap"))
-    chex.assert_trees_all_equal(four, trained(tiny(**fields, parallel="shard_map")))
-    one = trained_at_once("ring")
+    four = trained(tiny("veegan", **fields, parallel="pmap"))
+    chex.assert_trees_all_equal(four, trained(tiny("veegan", **fields, parallel="shard_map")))
+    one = trained_at_once("veegan", "ring")
     chex.assert_trees_all_close(four, one, rtol=1e-2, atol=1e-4)
     # Neither has an axis of devices.
     chex.assert_trees_all_equal_shapes(four, one)
 
 
-def test_unrolling_by_shard_map_looks_ahead_by_the_gradients_of_the_whole_batch():
-    # The objective finds the axis of devices by its name, which pmap and shard_map bind in ways of their own; and each
-    # of the three steps takes its batch of a stream, of which each device gets its share.
-    step = GradientStep(tiny("gan"), unroll=3, steps=3)
-    assert_close(step(devices=4, parallel="shard_map"), step(devices=1, parallel="shard_map"))
+@pytest.mark.parametrize(
+    ("objective", "parallel", "steps"),
+    [
+        # An example's data and noise belong together, so that each device must get its own part of a batch.
+        ("veegan", "pmap", 1),
+        # The objective itself sums over devices, and finds their axis by its name, which pmap and shard_map bind in
+        # ways of their own; and each of several steps takes its own batch of a stream.
+        ("unrolled", "shard_map", 3),
+    ],
+)
+def test_gradients_on_four_devices_are_those_on_one(objective, parallel, steps):
+    step = GradientStep(tiny(objective), steps=steps)
+    assert_close(step(devices=4, parallel=parallel), step(devices=1, parallel=parallel))
 
 
 def test_too_many_devices_and_uneven_batches_are_refused():

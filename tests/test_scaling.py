@@ -20,7 +20,7 @@ from benchmarks.scaling import (
     roofline,
 )
 from configs import grid_paper, ring
-from tests.helpers import ROOT
+from tests.helpers import ROOT, tiny
 from veegan_jax.config.build import build
 from veegan_jax.train.compile import fused_step, initial_state
 
@@ -90,11 +90,7 @@ def test_all_reduces_are_found_in_a_program_compiled_here():
 
 
 def test_a_step_reduces_its_gradients_and_scalars_and_nothing_else():
-    config = ring.get_config()
-    config.parallel, config.batch_size = "shard_map", 32
-    for player in config.optim:
-        config.optim[player].schedule = "constant"  # optax's others promote integers
-    experiment = build(config)
+    experiment = build(tiny(parallel="shard_map"))
     state = jax.eval_shape(lambda: initial_state(experiment))
     step = fused_step(experiment, jax.devices(), 1)
     program = jax.jit(step).lower(state, jnp.asarray(experiment.source.train)).compile().as_text()

@@ -35,8 +35,10 @@ What runs where:
                  stage 2 gathers, adds and divides likewise
 
 Each device adds the same four terms in the same order, and runs the same loop body. For XLA to compile them alike, it
-must not see that the loops differ; four functions below hide that from XLA, and each names the test that fails without
-it: `_opaque_zero`, `_at_least_two`, `_compiled_apart` and `_Once`.
+must not see that the loops differ. `_opaque_zero`, `_at_least_two`, `_compiled_apart` and `_Once` hide that from XLA.
+
+Limits: shards communicate by sums only. Where several seeds are batched (`seed_mapping='vmap'`), bits can differ in the
+last place between numbers of devices; where they are mapped, as on a CPU, bits are the same.
 """
 
 import dataclasses
@@ -134,37 +136,44 @@ def over_shards(step: Step, shards: int, devices: int, axis: str, *, split: bool
     return sharded
 
 
-# What hides the number of devices from XLA.
+# What hides the number of devices from XLA. Without any of these four, test_xla_compiles_the_stages_alike_… of
+# tests/test_logical_shards.py fails with jax 0.10.2: XLA makes other operations of the step on one number of devices
+# than on another. Whether bits differ then depends on the net: without `_opaque_zero`, 37 of 1,516 gradients of a small
+# DCGAN do.
 
 
 @jax.custom_batching.custom_vmap
 def _opaque_zero(step: jax.Array) -> jax.Array:
-    """Returns int32 0 in a way that XLA cannot compute beforehand: no step is negative, but XLA does not know that.
+    """Returns int32 0, which XLA cannot know to be 0: no step is negative, but XLA does not know that either.
 
-    `_Stage` loops and `_compiled_apart` conditions depend on this zero, since XLA inlines the body of a loop that
-    surely has one turn, which is so on as many devices as shards, and the branch of a condition that surely holds.
+    XLA unrolls a loop of a known number of turns, and a loop of one turn, as on the largest number of devices, becomes
+    part of what is around it. A condition on a known number vanishes likewise. So all loops and conditions here add or
+    compare this zero.
     """
     return jnp.where(step < 0, 1, 0)
 
 
 @_opaque_zero.def_vmap
 def _one_zero_for_all_seeds(axis_size: int, batched: Sequence[bool], step: jax.Array) -> tuple[jax.Array, bool]:
-    """Returns a zero that is not batched: a loop or condition on a batched one computes everything and selects."""
+    """Returns one zero for vmapped replicas: a condition on a zero of each would run both branches, and select.
+
+    test_stages_of_batched_seeds_stay_conditions fails without it.
+    """
     return _opaque_zero(step[0]), False
 
 
 def _at_least_two(local: int) -> int:
-    """Returns the length of a `PerShard` for this number of shards: XLA drops the indexing of an axis of length 1."""
+    """Returns the length of a `PerShard`: XLA removes the indexing of an axis of length 1, and fuses what is left."""
     return max(local, 2)
 
 
 def _compiled_apart(
     zero: jax.Array, compute: Callable[[], list[jax.Array]], otherwise: Callable[[], list[jax.Array]]
 ) -> list[jax.Array]:
-    """Returns what `compute` returns, compiled as a program of its own; `otherwise` gives arrays of the same shapes.
+    """Returns what `compute` returns, as one branch of a condition; `otherwise` gives arrays of the same shapes.
 
-    XLA never fuses operations across the border of a branch. Without a border, it would fuse a stage with the gathers
-    and loops around it, which differ with the number of devices.
+    XLA compiles a branch as a program of its own. It would fuse a stage with the gathers around it otherwise, which
+    differ with the number of devices.
     """
     return jax.lax.cond(zero == 0, compute, otherwise)
 
@@ -174,6 +183,7 @@ class _Once:
 
     The players' losses share their forward passes. XLA merges equal operations within a stage, but it cannot see past a
     sum over shards that what follows is equal again; and what XLA merges depends on the number of devices.
+    test_losses_that_share_a_layer_run_it_once fails without it too.
     """
 
     def __init__(self) -> None:
