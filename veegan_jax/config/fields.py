@@ -102,7 +102,8 @@ GROUPS: Mapping[str, Mapping[str, Field]] = {
         ),
         "seed_mapping": Field(
             "auto",
-            "How replicas are computed: 'map' one after another, 'vmap' batched, 'auto' by platform ('map' on CPUs).",
+            "How replicas are computed: 'map' one after another; 'vmap' batched, with bits that depend on the number "
+            "of devices; 'auto' is 'map' on CPUs and with logical shards, and else 'vmap'.",
             choices=("auto", "map", "vmap"),
         ),
     },

@@ -38,7 +38,7 @@ Each device adds the same four terms in the same order, and runs the same loop b
 must not see that the loops differ. `_opaque_zero`, `_at_least_two`, `_compiled_apart` and `_Once` hide that from XLA.
 
 Limits: shards communicate by sums only. Where several seeds are batched (`seed_mapping='vmap'`), bits can differ in the
-last place between numbers of devices; where they are mapped, as on a CPU, bits are the same.
+last place between numbers of devices; where they are mapped ('auto'), bits are the same.
 """
 
 import dataclasses

@@ -77,5 +77,7 @@ def fused_step(experiment: Experiment, devices: list[jax.Device], num_steps: int
     )
     if config.logical_shards:
         step = over_shards(step, shards, len(devices), AXIS, split=split)
-    replicas = over_seeds(fuse(step, num_steps), config.seed_mapping)
+    # Batched replicas would have other bits on another number of devices, which logical shards are there to prevent.
+    mapping = "map" if config.logical_shards and config.seed_mapping == "auto" else config.seed_mapping
+    replicas = over_seeds(fuse(step, num_steps), mapping)
     return over_devices(replicas, devices, config.parallel, split=split)
