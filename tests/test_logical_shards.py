@@ -243,7 +243,7 @@ def test_a_run_on_a_stream_has_the_same_bits_on_four_devices():
 
 
 def test_seeds_are_mapped_on_shards_unless_the_config_batches_them(monkeypatch):
-    """Batched seeds would have other bits on another number of devices, so accelerators do not batch them by default."""
+    """Batched seeds would have other bits on another number of devices, so accelerators map them by default."""
     seen = []
     monkeypatch.setattr(compile_module, "over_seeds", lambda step, mapping: seen.append(mapping) or step)
     for fields in ({"logical_shards": SHARDS}, {"logical_shards": SHARDS, "seed_mapping": "vmap"}, {}):
