@@ -3,13 +3,18 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test lint wheel clean
+.PHONY: demo test test-slow test-all lint wheel clean
 
 demo: $(READY) ## trains VEEGAN on stacked digits, and prints how many of the 1000 modes it covers
 	$(BIN)/python -m veegan_jax.main --config configs/stacked_digits.py
 
-test: $(READY) ## runs the tests, one worker a core
-	$(BIN)/python -m pytest -n auto
+test: $(READY) ## runs the tests, every claim once, one worker a core
+	$(BIN)/python -m pytest -n auto -m "not slow" --durations=40
+
+test-slow: $(READY) ## runs the tests that `make test` leaves out: more combinations, and long training
+	$(BIN)/python -m pytest -n auto -m slow --durations=40
+
+test-all: test test-slow ## runs all tests
 
 lint: $(READY) ## style and types
 	$(BIN)/ruff format --check .

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.helpers import METHODS, tiny
+from tests.helpers import METHODS, slow, tiny
 from tests.steps import GradientStep, assert_close, trained
 from veegan_jax.config.build import build
 from veegan_jax.ops.axis import AXIS
@@ -198,7 +198,7 @@ def test_stages_of_batched_seeds_stay_conditions():
 # Real steps.
 
 
-@pytest.mark.parametrize("objective", METHODS)
+@pytest.mark.parametrize("objective", [m if m in ("veegan", "unrolled") else slow(m) for m in METHODS])
 def test_every_method_has_the_gradients_of_the_whole_batch_and_the_same_bits_on_any_number_of_devices(objective):
     # What is run on logical shards is the step as traced for an axis of four devices. So the first assertion would also
     # find a method whose losses or gradients on several devices are not those of the whole batch.
@@ -218,6 +218,7 @@ def test_batch_normalisation_sums_over_all_shards():
     chex.assert_trees_all_equal(step(devices=4, shards=SHARDS), sharded)
 
 
+@pytest.mark.slow
 def test_convolutions_have_the_same_bits_on_any_number_of_devices():
     config = tiny("gan", "resnet", "stacked_digits")
     config.resnet.blocks = 1
@@ -225,6 +226,7 @@ def test_convolutions_have_the_same_bits_on_any_number_of_devices():
     chex.assert_trees_all_equal(step(devices=1, shards=SHARDS), step(devices=4, shards=SHARDS))
 
 
+@pytest.mark.slow
 def test_a_run_with_every_option_has_the_same_bits_on_two_devices_by_shard_map():
     # Only here: several turns in a step, penalties, packed examples, several seeds, and data in memory.
     fields = {"update_order": "alternating", "gen_updates": 2, "penalty": {"r1": 0.1, "r2": 0.1}}

@@ -22,7 +22,7 @@ import pytest
 
 import veegan_jax
 from tests.fork_server import ForkServer
-from tests.helpers import ROOT
+from tests.helpers import ROOT, slow
 from veegan_jax.config.build import build
 from veegan_jax.config.convert import from_effective
 from veegan_jax.storage.checkpoint import read_checkpoint
@@ -141,7 +141,7 @@ def test_tensorboard_events_read_back(whole):
     assert scalars == {(row["step"], "loss/gen"): pytest.approx(row["loss/gen"], rel=1e-6) for row in rows}
 
 
-@pytest.mark.parametrize("steps_per_call", [1, 10, 50])
+@pytest.mark.parametrize("steps_per_call", [slow(1), 10, slow(50)])
 def test_same_bits_rerun_and_however_steps_are_fused(whole, tmp_path, steps_per_call):
     result = train(tmp_path, f"--config.steps_per_call={steps_per_call}", cache=False)
     assert result.returncode == 0, result.stderr
@@ -195,7 +195,7 @@ def wait_for_step(process, step):
     pytest.fail(f"never came to step {step}: {lines}")
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, slow(signal.SIGINT)])
 def test_stopped_by_a_signal_and_resumed(long_run, tmp_path, number):
     process = start(tmp_path)
     wait_for_step(process, 700)
@@ -224,7 +224,7 @@ def assert_rows_are_whole(workdir, reference):
     assert rows(workdir) == rows(reference)
 
 
-@pytest.mark.parametrize("after", [40, 620, 1500])
+@pytest.mark.parametrize("after", [slow(40), 620, slow(1500)])
 def test_killed_and_resumed(long_run, tmp_path, after):
     process = start(tmp_path)
     wait_for_step(process, after)
