@@ -22,8 +22,8 @@ ARGUMENTS = {
 }
 # These readers run programs whatever their arguments are.
 READERS = {"yaml.load", "yaml.unsafe_load", "yaml.full_load", "torch.hub.load", "torch.jit.load", "pandas.read_pickle"}
-# `find_spec` finds a module and does not run it. TorchScript is a program, and docs/data.md says so. A Python config is a
-# program that the user names.
+# `find_spec` finds a module and does not run it. TorchScript is a program, and docs/data.md says so. A Python config is
+# a program that the user names.
 ALLOWED = {
     ("prepare.py", "importlib.util"),
     ("config_file.py", "importlib.util"),
