@@ -8,10 +8,10 @@ READY := .venv/.ready
 demo: $(READY) ## trains VEEGAN on stacked digits, and prints how many of the 1000 modes it covers
 	$(BIN)/python -m veegan_jax.main --config configs/stacked_digits.py
 
-test: $(READY) ## runs the tests, every claim once, one worker a core
+test: $(READY) ## runs the fast tests, one worker a core: every claim that one process can show
 	$(BIN)/python -m pytest -n auto -m "not slow" --durations=40
 
-test-slow: $(READY) ## runs the tests that `make test` leaves out: more combinations, and long training
+test-slow: $(READY) ## runs the tests that `make test` leaves out: more combinations, long training, killed groups of processes
 	$(BIN)/python -m pytest -n auto -m slow --durations=40
 
 test-all: test test-slow ## runs all tests

@@ -12,7 +12,7 @@ import numpy as np
 import optax
 import pytest
 
-from tests.helpers import COMBINATIONS, tiny
+from tests.helpers import COMBINATIONS, METHODS_AND_MODELS, tiny
 from veegan_jax.config.build import build
 from veegan_jax.objectives.base import Batch
 from veegan_jax.parallel.devices import over_seeds
@@ -123,7 +123,7 @@ def test_shapes(objective, model, data):
     chex.assert_type([*losses.values(), *metrics.values()], jnp.float32)
 
 
-@every_combination
+@pytest.mark.parametrize(("objective", "model", "data"), METHODS_AND_MODELS)
 def test_each_net_is_moved_by_its_own_player_alone(objective, model, data):
     experiment = experiment_of(objective, model, data)
     method = experiment.objective

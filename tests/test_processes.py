@@ -132,6 +132,7 @@ def child_of(number, workdir):
     raise AssertionError(f"process {number} has no child")
 
 
+@pytest.mark.slow  # Seven real processes: only here is a run of two of them killed, and compared with a run of one.
 def test_two_processes_of_which_one_is_killed_resume_to_the_bits_of_one_process(fork_server, tmp_path):
     together, alone = tmp_path / "together", tmp_path / "alone"
     with started(together) as process:

@@ -11,7 +11,7 @@ import optax
 import pytest
 
 from configs import grid_paper
-from tests.helpers import tiny
+from tests.helpers import slow, tiny
 from veegan_jax.config.build import build
 from veegan_jax.objectives.base import Batch
 from veegan_jax.train.compile import initial_state
@@ -211,7 +211,7 @@ def test_streamed_batches_are_those_of_their_steps():
 
 @pytest.mark.parametrize(
     ("objective", "loss"),
-    [("veegan", "relativistic"), ("gan", "hinge"), ("ali", "minimax"), ("aae", "kl"), ("unrolled", "relativistic")],
+    [("veegan", "relativistic"), ("gan", "hinge"), ("ali", "minimax"), ("aae", "kl"), slow("unrolled", "relativistic")],
 )
 def test_options_compose(objective, loss):
     """Packing, both penalties and their schedule, spectral normalisation and several turns at once."""

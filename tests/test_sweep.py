@@ -89,6 +89,7 @@ def wait_for(condition, seconds=120):
         time.sleep(0.02)
 
 
+@pytest.mark.slow  # Twelve real processes: only here are the rows of a sweep stopped and killed.
 def test_a_sweep_that_is_stopped_and_killed_resumes_to_the_table_of_the_comparison(call, config, tmp_path):
     workdir = tmp_path / "sweep"
     # The sweep is stopped while it trains two rows at once: both are saved, and no other is started.
