@@ -30,7 +30,7 @@ METHODS_AND_MODELS = [
     for o, m, d in itertools.product(METHODS, sorted(MODELS), KINDS)
     if m == "mlp" or d != "ring"
 ]
-# The same, and every other source once, with 'stream' for images that are not kept on the device.
+# These rows, and every other source once, with 'stream' for images that are not kept on the device.
 COMBINATIONS = [*METHODS_AND_MODELS, *(("veegan", "mlp", d) for d in ["stream", *sorted(SOURCES)] if d not in KINDS)]
 
 
