@@ -108,5 +108,5 @@ def tiny_options(source: str) -> dict[str, object]:
         case "cifar10":
             return {"path": str(write_npz(folder / "cifar10" / "cifar10.npz"))}
         case "celeba" | "images":
-            return {"path": str(write_images(folder / "images"))}
+            return {"path": str(write_images(folder / "images", num=40))}
     return {}

@@ -270,7 +270,7 @@ def test_photographs_are_turned_as_their_exif_data_say(tmp_path):
 def test_a_part_is_held_out_and_the_rest_trained_on():
     source = SOURCES["images"](size=32, **data_files.tiny_options("images"))
     train, held_out = ({image.tobytes() for image in images} for images in (source.train, source.held_out))
-    assert (len(train), len(held_out), len(train | held_out)) == (18, 2, 20)
+    assert (len(train), len(held_out), len(train | held_out)) == (36, 4, 40)
     again = SOURCES["images"](size=32, **data_files.tiny_options("images"))
     np.testing.assert_array_equal(source.held_out, again.held_out)
 
@@ -402,7 +402,7 @@ def test_images_that_are_too_large_are_streamed_and_stay_the_same():
     streamed = SOURCES["images"](**options, resident_gib=gib * 0.99)
     assert streamed.train is None
     np.testing.assert_array_equal(streamed.held_out, resident.held_out)
-    batch = next(streamed.stream.batches(0, 18))
+    batch = next(streamed.stream.batches(0, 36))
     assert batch.dtype == np.uint8
     assert Counter(image.tobytes() for image in batch) == Counter(image.tobytes() for image in resident.train)
     np.testing.assert_allclose(streamed.stream.decode(jnp.asarray(batch)).max(), batch.max() / 127.5 - 1, atol=1e-6)

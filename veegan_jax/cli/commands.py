@@ -94,17 +94,17 @@ def sample(options: Options) -> None:
     stem = _stem(options, run)
     _write_arrays(stem, samples=samples)
     if plots.drawable(samples.shape[1:]):
-        real = run.held_out(plots.REAL_SHOWN, options.seed)
+        real = run.sampler.real(plots.REAL_SHOWN, options.seed)
         _write_picture(stem, plots.draw_samples(samples, real, f"{options.num} samples"))
 
 
 def reconstruct(options: Options) -> None:
     """Writes held-out examples x beside G(F(x)), as arrays and as a picture, and prints their distance."""
     run = _load(options)
-    x = run.held_out(options.num, options.seed)
+    x = _held_out(run, options)
     reconstructions = run.reconstruct(x, options.seed)
     error = float(np.sqrt(np.mean(np.square(x - reconstructions))))
-    print(f"RMS of x − G(F(x)) over {options.num} held-out examples: {error:.4g}")
+    print(f"RMS of x − G(F(x)) over {len(x)} held-out examples: {error:.4g}")
     stem = _stem(options, run)
     _write_arrays(stem, x=x, reconstructions=reconstructions)
     if plots.drawable(x.shape[1:]):
@@ -115,7 +115,7 @@ def show_missing(options: Options) -> None:
     """Shows the held-out examples that the generator misses, as a table, arrays and a picture."""
     run = _load(options)
     params, sampler, seed = run.replicas[0], run.sampler, options.seed
-    x = run.held_out(options.num, seed)
+    x = _held_out(run, options)
     z = sampler.invert(params, x, seed)[0]
     nearest, encoded = Reconstruction(z, sampler.decode(params, z, seed)), None
     if run.experiment.objective.encode:
@@ -189,6 +189,14 @@ def _load(options: Options) -> Run:
             )
         stored = given
     return load_with(build(from_effective(stored)), options.workdir, options.step)
+
+
+def _held_out(run: Run, options: Options) -> np.ndarray:
+    """Returns as many held-out examples as `--num` says, float32 `[n, …]`, or all, and says so, if there are fewer."""
+    x = run.sampler.real(options.num, options.seed)
+    if len(x) < options.num:
+        print(f"--num is {options.num}; {len(x)} examples are held out, and all of them are taken, each once")
+    return x
 
 
 def _stem(options: Options, run: Run) -> Path:

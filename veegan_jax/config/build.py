@@ -76,6 +76,26 @@ def build(config: ConfigDict) -> Experiment:
     return experiment
 
 
+def check_amounts(experiment: Experiment) -> None:
+    """Checks that as many real examples as the config wants to measure are there, since each is taken once.
+
+    A run that is only loaded needs none of them, so `build` does not check this.
+
+    Raises:
+        UserError: naming the field, its value, and the largest right value.
+    """
+    config, source = experiment.config, experiment.source
+    for field, most, examples in (
+        ("eval_samples", source.num_held_out, "held-out examples"),
+        ("ivom_images", min(source.num_held_out, source.num_train), "training or held-out examples"),
+    ):
+        if config[field] > most:
+            raise UserError(
+                f"config.{field} is {config[field]}; it must be at most {most}, since there are {most} {examples} "
+                f"of {config.data}, and each is taken once"
+            )
+
+
 def _objective(config: ConfigDict, source: Source, optimizer: optax.GradientTransformation) -> Objective:
     """Returns the objective, with its discriminator normalised, packed and unrolled as the config says."""
     nets: Nets = _entry(config, "model", shape=source.shape, bounded=source.bounded, dtype=config.dtype)

@@ -1,10 +1,14 @@
-"""The contracts of data: a source, a stream, a set of images, and images with their classes."""
+"""The contracts of data: a source, its examples, a stream, a set of images, and images with their classes."""
 
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+
+# The number of examples of a distribution, which can be drawn from without end.
+ENDLESS = sys.maxsize
 
 
 class Images(NamedTuple):
@@ -42,16 +46,37 @@ class LabelledImages(NamedTuple):
     test_labels: np.ndarray
 
 
+class Examples(NamedTuple):
+    """How the examples of a finite set are counted and read.
+
+    Training draws them at random, with replacement. Scores, pictures and commands read each of them at most once: a
+    set in which examples repeat looks as if it had fewer of them.
+
+    Attributes:
+        num: `num(arrays) -> n`, the number of examples in a source's `train` or `held_out`.
+        read: `read(arrays, position) -> x`, the example at a position from 0 to n − 1, float32 of the source's shape.
+    """
+
+    num: Callable[[Any], int]
+    read: Callable[[Any, jax.Array], jax.Array]
+
+    def sample(self, arrays: Any, key: jax.Array) -> jax.Array:
+        """Returns an example at random: the `sample` of a source whose examples these are."""
+        return self.read(arrays, jax.random.randint(key, (), 0, self.num(arrays)))
+
+
 class Stream(NamedTuple):
     """Training examples that the host reads while the device trains.
 
     Attributes:
+        num: The number of examples.
         batches: `batches(step, batch_size)` returns an endless iterator of batches `[B, …]`, as they are stored, from
             that step on. A batch is a function of its step alone, so a resumed run reads what an uninterrupted one
             would have read.
         decode: Maps one stored example to what networks see, float32 of the source's shape.
     """
 
+    num: int
     batches: Callable[[int, int], Iterator[Any]]
     decode: Callable[[jax.Array], jax.Array]
 
@@ -65,11 +90,14 @@ class Source(NamedTuple):
         train: The arrays that training draws from, as compact as they are stored: uint8 images, or means of modes.
         held_out: Arrays of the same structure, of data never trained on. A distribution that is known in closed form
             has `train` itself here.
-        sample: `sample(arrays, key) -> x` draws one float32 example of `shape` from `train` or `held_out`.
+        sample: `sample(arrays, key) -> x` draws one float32 example of `shape` from `train` or `held_out`; for a finite
+            set, `examples.sample`.
         references: The metrics that apply, and what each compares samples with: `{metric name: reference}`.
         num_eval: The number of samples that the published protocol scores.
         stream: Training examples that do not fit in device memory; `train` is None then, and `sample` draws from
             `held_out` only. None where `train` is on the device.
+        examples: How the examples of a finite set are counted and read. None for a distribution, of which there are
+            always new examples.
         note: What a reader of any score on these data has to know, for example that they are a part of a set; or empty.
     """
 
@@ -81,4 +109,19 @@ class Source(NamedTuple):
     references: Mapping[str, Any]
     num_eval: int
     stream: Stream | None = None
+    examples: Examples | None = None
     note: str = ""
+
+    @property
+    def num_train(self) -> int:
+        """The number of training examples; `ENDLESS` for a distribution."""
+        return self.stream.num if self.stream else self.num(self.train)
+
+    @property
+    def num_held_out(self) -> int:
+        """The number of examples that are held out of training; `ENDLESS` for a distribution."""
+        return self.num(self.held_out)
+
+    def num(self, arrays: Any) -> int:
+        """Returns the number of examples in arrays such as `train` and `held_out`; `ENDLESS` for a distribution."""
+        return self.examples.num(arrays) if self.examples else ENDLESS

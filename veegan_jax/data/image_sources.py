@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from veegan_jax.data.base import Images, LabelledImages, Source, Stream, subset
+from veegan_jax.data.base import Examples, Images, LabelledImages, Source, Stream, subset
 from veegan_jax.data.stream import batches
 
 # No more held-out images than this are kept: it is what the largest protocols score.
@@ -43,7 +43,8 @@ def labelled_source(data: LabelledImages, *, note: str = "") -> Source:
         bounded=True,
         train=data.train_images,
         held_out=data.test_images,
-        sample=sample,
+        sample=IMAGES.sample,
+        examples=IMAGES,
         references={"labelled_images": data, "inception": None},
         num_eval=len(data.test_images),
         note=note,
@@ -74,10 +75,11 @@ def unlabelled_source(train: Images, held_out: Images, resident_gib: float) -> S
         bounded=True,
         train=read_all(train) if resident else None,
         held_out=read_all(held_out),
-        sample=sample,
+        sample=IMAGES.sample,
+        examples=IMAGES,
         references={"manifold": None, "inception": None},
         num_eval=held_out.num,
-        stream=None if resident else Stream(batches_of_host, decode),
+        stream=None if resident else Stream(train.num, batches_of_host, decode),
     )
 
 
@@ -96,17 +98,18 @@ def stacked_source(
         channels: The number of digits in one stack.
         references: The metrics that apply and their references, as a `Source` has them.
         white: The brightest value of a pixel.
-        fixed: The number of stacks that are drawn once and for all; 0 to draw new ones at every step.
+        fixed: The number of training stacks, which are drawn once and for all; 0 to draw new ones at every step. As
+            many held-out stacks are drawn, or as many as are scored if that is more.
     """
     train, held_out = digits.train_images, digits.test_images
-    draw_anew = partial(sample_stack, channels=channels, white=white)
-    draw_fixed = partial(sample_fixed_stack, white=white)
+    examples = Examples(_num_stacks, partial(_fixed_stack, white=white)) if fixed else None
     return Source(
         shape=(*train.shape[1:], channels),
         bounded=True,
         train=draw_stacks(train, fixed, channels, seed=0) if fixed else train,
-        held_out=draw_stacks(held_out, fixed, channels, seed=1) if fixed else held_out,
-        sample=draw_fixed if fixed else draw_anew,
+        held_out=draw_stacks(held_out, max(fixed, STACKS_SCORED), channels, seed=1) if fixed else held_out,
+        sample=examples.sample if examples else partial(sample_stack, channels=channels, white=white),
+        examples=examples,
         references=references,
         num_eval=STACKS_SCORED,
     )
@@ -117,9 +120,12 @@ def decode(images: jax.Array, white: int = 255) -> jax.Array:
     return images.astype(jnp.float32) / (white / 2) - 1.0
 
 
-def sample(images: jax.Array, key: jax.Array) -> jax.Array:
-    """Returns a random one of images uint8 `[N, H, W, C]`, as float32 `[H, W, C]` in [−1, 1]."""
-    return decode(images[jax.random.randint(key, (), 0, images.shape[0])])
+def _image(images: jax.Array, position: jax.Array) -> jax.Array:
+    return decode(images[position])
+
+
+# The examples of arrays of images, uint8 `[N, H, W, C]`.
+IMAGES = Examples(len, _image)
 
 
 def sample_stack(digits: jax.Array, key: jax.Array, channels: int, white: int) -> jax.Array:
@@ -127,9 +133,12 @@ def sample_stack(digits: jax.Array, key: jax.Array, channels: int, white: int) -
     return _stack(digits, jax.random.randint(key, (channels,), 0, digits.shape[0]), white)
 
 
-def sample_fixed_stack(arrays: FixedStacks, key: jax.Array, white: int) -> jax.Array:
-    """Returns a random one of the fixed stacks, float32 `[H, W, channels]` in [−1, 1]."""
-    return _stack(arrays.images, arrays.stacks[jax.random.randint(key, (), 0, arrays.stacks.shape[0])], white)
+def _num_stacks(arrays: FixedStacks) -> int:
+    return len(arrays.stacks)
+
+
+def _fixed_stack(arrays: FixedStacks, position: jax.Array, white: int) -> jax.Array:
+    return _stack(arrays.images, arrays.stacks[position], white)
 
 
 def _stack(digits: jax.Array, positions: jax.Array, white: int) -> jax.Array:

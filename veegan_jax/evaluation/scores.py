@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from veegan_jax.config.build import Experiment
+from veegan_jax.config.build import Experiment, check_amounts
 from veegan_jax.errors import UserError, one_line, suggestion
 from veegan_jax.evaluation.classifier import classifier
 from veegan_jax.evaluation.inception import inception
@@ -50,8 +50,10 @@ class Evaluation:
         """Makes the metrics; nothing is compiled yet.
 
         Raises:
-            UserError: if a metric cannot be made, or the one that ranks checkpoints is not measured.
+            UserError: if a metric cannot be made, the one that ranks checkpoints is not measured, or the data have
+                fewer examples than the config wants to measure.
         """
+        check_amounts(experiment)
         self.experiment = experiment
         references, features = experiment.source.references, Features(classifier, inception)
         try:

@@ -62,8 +62,10 @@ def table(evaluation: Evaluation, rows: Mapping[str, Sequence[Scores]], real: Sc
 def _notes(evaluation: Evaluation) -> list[str]:
     experiment, config = evaluation.experiment, evaluation.experiment.config
     seeds = f"seeds {config.seed} to {config.seed + config.num_seeds - 1}, mean ± standard error"
+    num_train, n = experiment.source.num_train, experiment.num_eval
     return [
-        f"{experiment.num_eval:,} samples a row",
+        f"{n:,} samples a row",
+        f"compared with all {num_train:,} training examples, which are fewer" if num_train < n else "",
         "generator: moving average of its parameters" if config.ema_half_life else "",
         seeds if config.num_seeds > 1 else f"seed {config.seed}",
         experiment.source.note,

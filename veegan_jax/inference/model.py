@@ -40,21 +40,22 @@ class Sampler:
     """The compiled functions of an experiment's networks, called a chunk at a time; numpy in and out."""
 
     def __init__(self, experiment: Experiment):
-        objective, sample = experiment.objective, experiment.source.sample
-        self._objective, self._source = objective, experiment.source
+        objective, source = experiment.objective, experiment.source
+        self._objective, self._source = objective, source
         self._noise = jax.jit(lambda key, index: jax.vmap(objective.noise)(_fold(key, index)))
         self._generate = jax.jit(objective.generate)
         self._encode = jax.jit(objective.encode) if objective.encode else None
         self._invert = jax.jit(self._nearest)
         self._freeze = jax.jit(functools.partial(frozen, objective))
-        self._real = jax.jit(lambda arrays, key, index: jax.vmap(lambda k: sample(arrays, k))(_fold(key, index)))
+        self._sample = jax.jit(lambda arrays, key, i: jax.vmap(source.sample, in_axes=(None, 0))(arrays, _fold(key, i)))
+        self._read = jax.jit(jax.vmap(source.examples.read, in_axes=(None, 0))) if source.examples else None
         self.training = functools.cache(self._training)
 
     def trained(self, state: TrainState | Weights, replica: int) -> Params:
         """Returns one replica's parameters for inference: averaged instead of raw ones, batch normalisation frozen.
 
         The statistics of batch normalisation are those of `CHUNK` training examples and as many latents, always the
-        same ones.
+        same ones. Where there are fewer examples, each is taken equally often.
         """
         params = jax.tree.map(lambda leaf: leaf[replica], {**state.params, **state.ema})
         return self._freeze(params, *self._calibration)
@@ -62,7 +63,8 @@ class Sampler:
     @functools.cached_property
     def _calibration(self) -> tuple[jax.Array, Noise]:
         key = jax.random.key(CALIBRATION_SEED)
-        return jnp.asarray(self.training(CHUNK, CALIBRATION_SEED)), self._noise(key, jnp.arange(CHUNK))
+        x = np.resize(self.training(CHUNK, CALIBRATION_SEED), (CHUNK, *self._source.shape))
+        return jnp.asarray(x), self._noise(key, jnp.arange(CHUNK))
 
     def generate(self, params: Params, n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
         """Draws `n` latents `[n, K]` from the prior, and returns them and G of them `[n, …]`."""
@@ -108,7 +110,10 @@ class Sampler:
         return invert(lambda z: self._objective.generate(params, {"z": z, "eps": noise}), x, starts)
 
     def real(self, n: int, seed: int) -> np.ndarray:
-        """Draws `n` examples `[n, …]` of the data held out of training."""
+        """Returns `n` examples of the data held out of training, float32 `[n, …]`, or all where there are fewer.
+
+        Each example of a finite set is returned at most once.
+        """
         return self._draw(self._held_out, n, seed)
 
     @functools.cached_property
@@ -116,19 +121,24 @@ class Sampler:
         return jax.tree.map(jnp.asarray, self._source.held_out)
 
     def _training(self, n: int, seed: int) -> np.ndarray:
-        """Draws `n` examples `[n, …]` of the training data; of a stream, takes the first ones, whatever the seed.
+        """Returns `n` examples of the training data, float32 `[n, …]`, or all where there are fewer.
 
-        They are drawn once and kept in host memory, since the training data may fill much of the device.
+        Each example of a finite set is returned at most once. A stream gives its first ones, whatever the seed. The
+        examples are kept in host memory, since the training data may fill much of the device.
         """
         source = self._source
         if source.stream:
             decode = jax.jit(jax.vmap(source.stream.decode))
-            return np.asarray(map_in_chunks(decode, next(source.stream.batches(0, n)), size=CHUNK))
+            first = next(source.stream.batches(0, min(n, source.num_train)))  # an epoch has each example once
+            return np.asarray(map_in_chunks(decode, first, size=CHUNK))
         return self._draw(jax.tree.map(jnp.asarray, source.train), n, seed)
 
     def _draw(self, arrays: Any, n: int, seed: int) -> np.ndarray:
-        draw = functools.partial(self._real, arrays, jax.random.key(seed))
-        return np.asarray(map_in_chunks(draw, np.arange(n), size=CHUNK))
+        key = jax.random.key(seed)
+        if self._read is None:
+            return np.asarray(map_in_chunks(functools.partial(self._sample, arrays, key), np.arange(n), size=CHUNK))
+        order = jax.random.permutation(key, self._source.num(arrays))
+        return np.asarray(map_in_chunks(functools.partial(self._read, arrays), np.asarray(order[:n]), size=CHUNK))
 
 
 def _fold(key: jax.Array, index: jax.Array) -> jax.Array:
@@ -174,8 +184,17 @@ class Run:
         return self.sampler.decode(self.replicas[0], self.encode(x), seed)
 
     def held_out(self, n: int, seed: int = 0) -> np.ndarray:
-        """Draws `n` real examples, float32 `[n, …]`, that training never saw."""
-        return self.sampler.real(_positive(n), seed)
+        """Draws `n` real examples, float32 `[n, …]`, that training never saw; each of a finite set at most once.
+
+        The first m of them are those of `held_out(m, seed)`.
+
+        Raises:
+            UserError: if fewer than `n` examples are held out.
+        """
+        most = self.experiment.source.num_held_out
+        if _positive(n) > most:
+            raise UserError(f"n is {n}; it must be at most {most}, since {most} examples are held out, each drawn once")
+        return self.sampler.real(n, seed)
 
     def _examples(self, x: np.ndarray) -> np.ndarray:
         x, shape = np.asarray(x, np.float32), self.experiment.source.shape
