@@ -8,10 +8,12 @@ from typing import TypeVar
 import numpy as np
 
 from veegan_jax.config.build import Experiment, check_amounts
+from veegan_jax.data.base import Source
 from veegan_jax.errors import UserError, one_line, suggestion
 from veegan_jax.evaluation.classifier import classifier
 from veegan_jax.evaluation.inception import inception
 from veegan_jax.inference.model import Sampler
+from veegan_jax.inference.real_examples import RealExamples
 from veegan_jax.metrics import METRICS, Column, Features
 from veegan_jax.metrics.latent import (
     IVOM_HELD_OUT,
@@ -34,88 +36,64 @@ MODEL_SEED, REAL_SEED, PRIOR_SEED, REFERENCE_SEED = 1, 2, 3, 5
 _log = logging.getLogger("veegan_jax")
 
 
-class Evaluation:
-    """Measures the models of one experiment.
+class Scorer:
+    """Measures samples against one source of data, whoever made the samples.
 
     No score can stop a run: a metric that fails loses its columns, and one warning names them and the error. Errors
     that the user can mend, of the operating system and of memory pass through.
 
     Attributes:
-        experiment: the experiment.
-        metrics: the metrics that its data names, made, by their names in the registry.
-        columns: the columns that this evaluation measures.
+        source: the data.
+        num: the number of samples in a measurement.
+        metrics: the metrics that the data name, made, by their names in the registry.
+        columns: the columns that are measured.
     """
 
-    def __init__(self, experiment: Experiment):
+    def __init__(self, source: Source, num: int):
         """Makes the metrics; nothing is compiled yet.
 
+        Args:
+            source: the data.
+            num: the number of samples in a measurement, at most the number of held-out examples.
+
         Raises:
-            UserError: if a metric cannot be made, the one that ranks checkpoints is not measured, or the data have
-                fewer examples than the config wants to measure.
+            UserError: if a metric cannot be made.
         """
-        check_amounts(experiment)
-        self.experiment = experiment
-        references, features = experiment.source.references, Features(classifier, inception)
+        self.source, self.num = source, num
+        features = Features(classifier, inception)
         try:
-            self.metrics = {name: METRICS[name].make(reference, features) for name, reference in references.items()}
+            self.metrics = {name: METRICS[name].make(ref, features) for name, ref in source.references.items()}
         except ValueError as error:
             raise UserError(str(error)) from error
-        self.columns: tuple[Column, ...] = (
-            *(column for metric in self.metrics.values() for column in metric.columns),
-            *(RECONSTRUCTOR_COLUMNS if experiment.objective.encode else ()),
-        )
-        named, measured = experiment.config.best_metric, [column.name for column in self.columns]
-        if named and named not in measured:  # FID of a config that names it, where there is no Inception network
-            raise UserError(f"config.best_metric is {named!r}; {suggestion(named, measured)}")
+        self.columns: tuple[Column, ...] = tuple(c for metric in self.metrics.values() for c in metric.columns)
         self._warned: set[tuple[Column, ...]] = set()
 
     @functools.cached_property
-    def sampler(self) -> Sampler:
-        """The compiled functions of the experiment's networks."""
-        return Sampler(self.experiment)
+    def examples(self) -> RealExamples:
+        """The real examples of the source."""
+        return RealExamples(self.source)
 
-    def measure(self, params: Params) -> tuple[Scores, np.ndarray]:
-        """Returns the scores of one replica, and the samples `[N, …]` that were scored."""
-        n = self.experiment.num_eval
-        z, x = self.sampler.generate(params, n, MODEL_SEED)
-        scores = self._compare(x)
-        if self.experiment.objective.encode:
-            encode = functools.partial(self.sampler.encode, params)
-            scores |= self._try(RECONSTRUCTION, lambda: reconstruction_error(z, encode(x)))
-            scores |= self._try(PRIOR_GAP, lambda: prior_gap(encode(self.sampler.real(n, REAL_SEED))))
-        return scores, x
-
-    def measure_real(self) -> Scores:
-        """Returns the ceiling: the scores of as many held-out real examples, and of latents of the prior itself."""
-        n = self.experiment.num_eval
-        scores = self._compare(self.sampler.real(n, REAL_SEED))
-        if self.experiment.objective.encode:
-            z = np.random.default_rng(PRIOR_SEED).standard_normal((n, self.experiment.config.latent_dim))
-            scores |= self._try(PRIOR_GAP, lambda: prior_gap(z))
-        return scores
-
-    def invert(self, params: Params) -> Scores:
-        """Returns IvOM of one replica on training and on held-out examples; nothing if the config asks for none."""
-        if not (n := self.experiment.config.ivom_images):
-            return {}
-
-        def error(draw: Callable[[int, int], np.ndarray]) -> float:
-            return inversion_error(self.sampler.invert(params, draw(n, REAL_SEED), MODEL_SEED)[1])
-
-        scores = self._try(IVOM_TRAIN, lambda: error(self.sampler.training))
-        return scores | self._try(IVOM_HELD_OUT, lambda: error(self.sampler.real))
-
-    def notes(self) -> list[str]:
-        """Returns the lines that a reader of the table needs about its metrics."""
-        return [self._attempt(metric.columns, metric.note, "") for metric in self.metrics.values()]
-
-    def _compare(self, x: np.ndarray) -> Scores:
-        """Returns the scores of samples `[N, …]`, by all metrics."""
-        real = self.sampler.training(self.experiment.num_eval, REFERENCE_SEED)
+    def score(self, x: np.ndarray) -> Scores:
+        """Returns the scores of samples, float32 `[N, …]` of the source's shape and range."""
+        real = self.examples.training(self.num, REFERENCE_SEED)
         scores: Scores = {}
         for metric in self.metrics.values():
             scores |= self._attempt(metric.columns, functools.partial(metric.score, x, real), Scores())
         return scores
+
+    def score_real(self) -> Scores:
+        """Returns the ceiling: the scores of as many held-out real examples."""
+        return self.score(self.examples.held_out(self.num, REAL_SEED))
+
+    def notes(self) -> list[str]:
+        """Returns the lines that a reader of the table needs about its data and its metrics."""
+        few = self.source.num_train < self.num
+        return [
+            f"{self.num:,} samples a row",
+            f"compared with all {self.source.num_train:,} training examples, which are fewer" if few else "",
+            self.source.note,
+            *(self._attempt(metric.columns, metric.note, "") for metric in self.metrics.values()),
+        ]
 
     def _try(self, column: Column, score: Callable[[], float]) -> Scores:
         """Returns one score by its name, or nothing if it fails."""
@@ -133,3 +111,63 @@ class Evaluation:
                 _log.warning("%s cannot be measured, and is left out: %s", names, one_line(error))
             self._warned.add(columns)
             return otherwise
+
+
+class Evaluation(Scorer):
+    """Measures the models of one experiment.
+
+    Attributes:
+        experiment: the experiment.
+        columns: the columns of the metrics, and those of the reconstructor if there is one.
+    """
+
+    def __init__(self, experiment: Experiment):
+        """Makes the metrics; nothing is compiled yet.
+
+        Raises:
+            UserError: if a metric cannot be made, the one that ranks checkpoints is not measured, or the data have
+                fewer examples than the config wants to measure.
+        """
+        check_amounts(experiment)
+        super().__init__(experiment.source, experiment.num_eval)
+        self.experiment = experiment
+        self.columns += RECONSTRUCTOR_COLUMNS if experiment.objective.encode else ()
+        named, measured = experiment.config.best_metric, [column.name for column in self.columns]
+        if named and named not in measured:  # FID of a config that names it, where there is no Inception network
+            raise UserError(f"config.best_metric is {named!r}; {suggestion(named, measured)}")
+
+    @functools.cached_property
+    def sampler(self) -> Sampler:
+        """The compiled functions of the experiment's networks."""
+        return Sampler(self.experiment, self.examples)
+
+    def measure(self, params: Params) -> tuple[Scores, np.ndarray]:
+        """Returns the scores of one replica, and the samples `[N, …]` that were scored."""
+        n = self.experiment.num_eval
+        z, x = self.sampler.generate(params, n, MODEL_SEED)
+        scores = self.score(x)
+        if self.experiment.objective.encode:
+            encode = functools.partial(self.sampler.encode, params)
+            scores |= self._try(RECONSTRUCTION, lambda: reconstruction_error(z, encode(x)))
+            scores |= self._try(PRIOR_GAP, lambda: prior_gap(encode(self.sampler.real(n, REAL_SEED))))
+        return scores, x
+
+    def measure_real(self) -> Scores:
+        """Returns the ceiling: the scores of as many held-out real examples, and of latents of the prior itself."""
+        n = self.experiment.num_eval
+        scores = self.score_real()
+        if self.experiment.objective.encode:
+            z = np.random.default_rng(PRIOR_SEED).standard_normal((n, self.experiment.config.latent_dim))
+            scores |= self._try(PRIOR_GAP, lambda: prior_gap(z))
+        return scores
+
+    def invert(self, params: Params) -> Scores:
+        """Returns IvOM of one replica on training and on held-out examples; nothing if the config asks for none."""
+        if not (n := self.experiment.config.ivom_images):
+            return {}
+
+        def error(draw: Callable[[int, int], np.ndarray]) -> float:
+            return inversion_error(self.sampler.invert(params, draw(n, REAL_SEED), MODEL_SEED)[1])
+
+        scores = self._try(IVOM_TRAIN, lambda: error(self.sampler.training))
+        return scores | self._try(IVOM_HELD_OUT, lambda: error(self.sampler.real))

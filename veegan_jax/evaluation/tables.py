@@ -2,15 +2,16 @@
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 from tabulate import tabulate
 
-from veegan_jax.evaluation.published import published
+from veegan_jax.evaluation.published import Rows, published
 from veegan_jax.evaluation.scores import Evaluation, Scores
-from veegan_jax.metrics import COLUMNS
+from veegan_jax.metrics import COLUMNS, Column
 from veegan_jax.storage.files import write_atomically
 
 
@@ -34,44 +35,48 @@ def as_row(replicas: Sequence[Scores]) -> Scores:
 
 
 def table(evaluation: Evaluation, rows: Mapping[str, Sequence[Scores]], real: Scores) -> str:
-    """Returns the scores, the real-data row and the published figures, as Markdown.
-
-    The columns are those of the evaluation, and any other that was measured; "–" stands where there is no score.
+    """Returns the scores of models, the real-data row and the published figures, as Markdown.
 
     Args:
         evaluation: what the rows have in common: data, samples, seeds, metrics.
         rows: the scores of each row's replicas; none for a row that has diverged.
         real: the scores of real data.
     """
-    measured = {name for scores in (real, *(r for replicas in rows.values() for r in replicas)) for name in scores}
-    known = dict.fromkeys((*evaluation.columns, *COLUMNS.values()))
-    columns = [column for column in known if column in evaluation.columns or column.name in measured]
-    shown = {
-        **{name: _row(replicas) for name, replicas in rows.items()},
-        "real data": _row([real]),
-        **published(evaluation.experiment.config),
-    }
-    body = [[name, *(row.get(column.name, "–") for column in columns)] for name, row in shown.items()]
-    headings = [evaluation.experiment.config.data, *(column.title for column in columns)]
-    lines = tabulate(
-        body, headings, tablefmt="github", disable_numparse=True, colalign=["left", *["right"] * len(columns)]
-    )
-    return f"{lines}\n\n" + "; ".join(filter(None, _notes(evaluation))) + "."
-
-
-def _notes(evaluation: Evaluation) -> list[str]:
-    experiment, config = evaluation.experiment, evaluation.experiment.config
+    config = evaluation.experiment.config
     seeds = f"seeds {config.seed} to {config.seed + config.num_seeds - 1}, mean ± standard error"
-    num_train, n = experiment.source.num_train, experiment.num_eval
-    return [
-        f"{n:,} samples a row",
-        f"compared with all {num_train:,} training examples, which are fewer" if num_train < n else "",
+    notes = [
+        *evaluation.notes(),
         "generator: moving average of its parameters" if config.ema_half_life else "",
         seeds if config.num_seeds > 1 else f"seed {config.seed}",
-        experiment.source.note,
         f"IvOM: mean squared error per pixel on [0, 1] of {config.ivom_images} images" if config.ivom_images else "",
-        *evaluation.notes(),
     ]
+    return score_table(config.data, evaluation.columns, {**rows, "real data": [real]}, notes, published(config))
+
+
+def score_table(
+    data: str,
+    columns: Sequence[Column],
+    rows: Mapping[str, Sequence[Scores]],
+    notes: Iterable[str],
+    published: Rows = MappingProxyType({}),
+) -> str:
+    """Returns scores as Markdown.
+
+    Args:
+        data: the name of the data, for the first heading.
+        columns: the columns that are shown. Any other that was measured follows; "–" stands where there is no score.
+        rows: the scores of each row's replicas; none for a row that has diverged.
+        notes: what the rows have in common, and how scores are defined; empty texts are left out.
+        published: the figures that others have published, below the rows.
+    """
+    measured = {name for replicas in rows.values() for scores in replicas for name in scores}
+    known = dict.fromkeys((*columns, *COLUMNS.values()))
+    shown = [column for column in known if column in columns or column.name in measured]
+    texts = {**{name: _row(replicas) for name, replicas in rows.items()}, **published}
+    body = [[name, *(row.get(column.name, "–") for column in shown)] for name, row in texts.items()]
+    headings, align = [data, *(column.title for column in shown)], ["left", *["right"] * len(shown)]
+    lines = tabulate(body, headings, tablefmt="github", disable_numparse=True, colalign=align)
+    return f"{lines}\n\n" + "; ".join(filter(None, notes)) + "."
 
 
 def _row(replicas: Sequence[Scores]) -> dict[str, str]:

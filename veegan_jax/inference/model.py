@@ -13,6 +13,7 @@ from veegan_jax.config.build import Experiment, build
 from veegan_jax.config.convert import from_effective
 from veegan_jax.errors import UserError
 from veegan_jax.inference.inversion import Inversion, invert
+from veegan_jax.inference.real_examples import CHUNK, RealExamples, fold
 from veegan_jax.objectives.base import Noise, Params, frozen
 from veegan_jax.ops.chunks import map_in_chunks
 from veegan_jax.storage.checkpoint import read_checkpoint
@@ -20,9 +21,6 @@ from veegan_jax.storage.folder import stored_config
 from veegan_jax.train.compile import abstract_state
 from veegan_jax.train.state import TrainState
 
-# The number of examples computed at a time. It never changes, and example i depends on (seed, i) alone: the first m of
-# n samples are, to the bit, the m samples.
-CHUNK = 512
 # The number of examples inverted at a time, and the number of starts for each (the authors' code has 3).
 INVERTED, STARTS = 64, 3
 # The seed of the draws by whose statistics batch normalisation is frozen.
@@ -37,19 +35,24 @@ class Weights(NamedTuple):
 
 
 class Sampler:
-    """The compiled functions of an experiment's networks, called a chunk at a time; numpy in and out."""
+    """The compiled functions of an experiment's networks, called a chunk at a time; numpy in and out.
 
-    def __init__(self, experiment: Experiment):
+    Attributes:
+        real: `real(n, seed)` returns held-out examples, see `RealExamples.held_out`.
+        training: `training(n, seed)` returns training examples, see `RealExamples.training`.
+    """
+
+    def __init__(self, experiment: Experiment, examples: RealExamples | None = None):
+        """Compiles nothing yet; `examples` are those of the experiment's source, made here unless they are given."""
         objective, source = experiment.objective, experiment.source
         self._objective, self._source = objective, source
-        self._noise = jax.jit(lambda key, index: jax.vmap(objective.noise)(_fold(key, index)))
+        self._noise = jax.jit(lambda key, index: jax.vmap(objective.noise)(fold(key, index)))
         self._generate = jax.jit(objective.generate)
         self._encode = jax.jit(objective.encode) if objective.encode else None
         self._invert = jax.jit(self._nearest)
         self._freeze = jax.jit(functools.partial(frozen, objective))
-        self._sample = jax.jit(lambda arrays, key, i: jax.vmap(source.sample, in_axes=(None, 0))(arrays, _fold(key, i)))
-        self._read = jax.jit(jax.vmap(source.examples.read, in_axes=(None, 0))) if source.examples else None
-        self.training = functools.cache(self._training)
+        examples = examples or RealExamples(source)
+        self.real, self.training = examples.held_out, examples.training
 
     def trained(self, state: TrainState | Weights, replica: int) -> Params:
         """Returns one replica's parameters for inference: averaged instead of raw ones, batch normalisation frozen.
@@ -108,41 +111,6 @@ class Sampler:
     def _nearest(self, params: Params, x: jax.Array, starts: jax.Array, eps: jax.Array) -> Inversion:
         noise = jnp.repeat(eps, STARTS, axis=0)
         return invert(lambda z: self._objective.generate(params, {"z": z, "eps": noise}), x, starts)
-
-    def real(self, n: int, seed: int) -> np.ndarray:
-        """Returns `n` examples of the data held out of training, float32 `[n, …]`, or all where there are fewer.
-
-        Each example of a finite set is returned at most once.
-        """
-        return self._draw(self._held_out, n, seed)
-
-    @functools.cached_property
-    def _held_out(self) -> Any:
-        return jax.tree.map(jnp.asarray, self._source.held_out)
-
-    def _training(self, n: int, seed: int) -> np.ndarray:
-        """Returns `n` examples of the training data, float32 `[n, …]`, or all where there are fewer.
-
-        Each example of a finite set is returned at most once. A stream gives its first ones, whatever the seed. The
-        examples are kept in host memory, since the training data may fill much of the device.
-        """
-        source = self._source
-        if source.stream:
-            decode = jax.jit(jax.vmap(source.stream.decode))
-            first = next(source.stream.batches(0, min(n, source.num_train)))  # an epoch has each example once
-            return np.asarray(map_in_chunks(decode, first, size=CHUNK))
-        return self._draw(jax.tree.map(jnp.asarray, source.train), n, seed)
-
-    def _draw(self, arrays: Any, n: int, seed: int) -> np.ndarray:
-        key = jax.random.key(seed)
-        if self._read is None:
-            return np.asarray(map_in_chunks(functools.partial(self._sample, arrays, key), np.arange(n), size=CHUNK))
-        order = jax.random.permutation(key, self._source.num(arrays))
-        return np.asarray(map_in_chunks(functools.partial(self._read, arrays), np.asarray(order[:n]), size=CHUNK))
-
-
-def _fold(key: jax.Array, index: jax.Array) -> jax.Array:
-    return jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, index)
 
 
 class Run:
