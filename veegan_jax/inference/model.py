@@ -11,10 +11,12 @@ import numpy as np
 
 from veegan_jax.config.build import Experiment, build
 from veegan_jax.config.convert import from_effective
+from veegan_jax.data.examples import as_examples
 from veegan_jax.errors import UserError
 from veegan_jax.inference.inversion import Inversion, invert
 from veegan_jax.objectives.base import Noise, Params, frozen
 from veegan_jax.ops.chunks import map_in_chunks
+from veegan_jax.paths import local_path
 from veegan_jax.storage.checkpoint import read_checkpoint
 from veegan_jax.storage.folder import stored_config
 from veegan_jax.train.compile import abstract_state
@@ -168,18 +170,26 @@ class Run:
         return self.sampler.generate(self.replicas[0], _positive(n), seed)[1]
 
     def encode(self, x: np.ndarray) -> np.ndarray:
-        """Returns the mean F(x) of p(z|x), float32 `[n, K]`, of examples `[n, …]` scaled as the data are.
+        """Returns the mean F(x) of p(z|x), float32 `[n, K]`.
+
+        Args:
+            x: examples `[n, …]` of any float dtype; images lie in [−1, 1], as what `sample` and `held_out` return.
 
         Raises:
-            UserError: if `x` has another shape, or the objective has no reconstructor.
+            UserError: if `x` has another shape, dtype or range (as pixels uint8 have), or values that are not finite,
+                or if the objective has no reconstructor.
         """
         return self.sampler.encode(self.replicas[0], self._examples(x))
 
     def reconstruct(self, x: np.ndarray, seed: int = 0) -> np.ndarray:
-        """Returns G(F(x), ε), float32 `[n, …]`, of examples `[n, …]`, with generator noise ε (if any) of the seed.
+        """Returns G(F(x), ε), float32 `[n, …]`, with generator noise ε (if any) of the seed.
+
+        Args:
+            x: examples `[n, …]`; see `encode`.
+            seed: the seed of ε.
 
         Raises:
-            UserError: if `x` has another shape, or the objective has no reconstructor.
+            UserError: as `encode` does.
         """
         return self.sampler.decode(self.replicas[0], self.encode(x), seed)
 
@@ -197,10 +207,8 @@ class Run:
         return self.sampler.real(n, seed)
 
     def _examples(self, x: np.ndarray) -> np.ndarray:
-        x, shape = np.asarray(x, np.float32), self.experiment.source.shape
-        if x.shape[1:] != shape or len(x) == 0:
-            raise UserError(f"x has shape {x.shape}; it must be [n, {', '.join(map(str, shape))}] with n ≥ 1")
-        return x
+        source = self.experiment.source
+        return as_examples(x, source.shape, source.bounded)
 
 
 def load(workdir: str | Path, step: int | Literal["latest", "best"] = "latest") -> Run:
@@ -211,9 +219,10 @@ def load(workdir: str | Path, step: int | Literal["latest", "best"] = "latest") 
         step: 'latest', 'best' by the config's metric, or the step of a checkpoint that was kept.
 
     Raises:
-        UserError: if there is no run, no such checkpoint, or no whole one.
+        UserError: if there is no run, no such checkpoint, or no whole one; or if JAX is set to other dtypes or another
+            generator of random numbers than runs are made with.
     """
-    folder = Path(workdir)
+    folder = local_path(workdir, "workdir")
     return load_with(build(from_effective(stored_config(folder))), folder, step)
 
 

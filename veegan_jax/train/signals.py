@@ -8,10 +8,11 @@ from typing import Any
 import jax
 
 from veegan_jax.parallel import processes
+from veegan_jax.parallel.stop_signals import STOPPING, handled
 
 
 class StopSignals:
-    """Turns the first SIGTERM or Ctrl-C into a request to stop after the call in progress; a second one kills.
+    """Turns the first SIGTERM, SIGHUP or Ctrl-C into a request to stop after the call in progress; a second one kills.
 
     Several processes all stop after the same call when one of them gets SIGTERM: JAX informs the others.
     """
@@ -23,7 +24,7 @@ class StopSignals:
         self._calls = 0
 
     def __enter__(self) -> "StopSignals":
-        for number in (signal.SIGINT,) if self._together else (signal.SIGTERM, signal.SIGINT):
+        for number in handled([signal.SIGINT] if self._together else STOPPING):
             self._previous[number] = signal.signal(number, self._receive)
         return self
 
