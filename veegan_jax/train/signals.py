@@ -8,7 +8,7 @@ from typing import Any
 import jax
 
 from veegan_jax.parallel import processes
-from veegan_jax.parallel.stop_signals import STOPPING, handled
+from veegan_jax.parallel.stop_signals import HANGUP, STOPPING, handled
 
 
 class StopSignals:
@@ -34,6 +34,8 @@ class StopSignals:
         else:
             self.received = signal.Signals(number).name
         self.__exit__()
+        if HANGUP in self._previous:  # A shell and the system may both say that a terminal is closed.
+            signal.signal(HANGUP, signal.SIG_IGN)
 
     def asked(self) -> bool:
         """Returns whether to stop now; to be called once before each call of the step."""
