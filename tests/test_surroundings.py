@@ -34,7 +34,9 @@ from veegan_jax.inference.model import load
 from veegan_jax.parallel.stop_signals import STOPPING, handled
 from veegan_jax.paths import local_path, path_of_variable
 from veegan_jax.storage.checkpoint import Restored
-from veegan_jax.storage.versions import unusual_settings, versions
+from veegan_jax.storage.folder import locked
+from veegan_jax.storage.versions import changed_settings, unusual_settings, versions
+from veegan_jax.train.signals import StopSignals
 
 # Streams.
 
@@ -100,19 +102,6 @@ with open("file", "w") as file:
     assert (tmp_path / "file").read_text() == "True False"
 
 
-def test_training_ends_well_in_a_thread_whose_output_nobody_reads(tmp_path, monkeypatch):
-    """This is `| head` in a shell, and a notebook or a service that trains in a thread of its own."""
-    monkeypatch.setattr(run, "conclude", lambda *arguments: "the table")
-    monkeypatch.setattr(sys, "stderr", Stream(broken_pipe()))
-    monkeypatch.setattr(sys, "stdout", Stream(broken_pipe()))
-    outcomes = []
-    worker = threading.Thread(target=lambda: outcomes.append(train(tiny("gan", num_steps=4), tmp_path)))
-    worker.start()
-    worker.join()
-    assert outcomes == [run.Outcome(4, "the table", None)]
-    assert (tmp_path / "checkpoints" / "4").is_dir()
-
-
 # Signals.
 
 
@@ -137,11 +126,34 @@ def test_blocked_signals_are_let_through_and_nohup_is_respected():
 
 @pytest.mark.usefixtures("_signals")
 def test_a_terminal_that_is_closed_stops_the_run_which_is_saved(tmp_path, monkeypatch):
-    monkeypatch.setattr(run, "log", lambda opened, step, state, row: os.kill(os.getpid(), signal.SIGHUP))
+    """The terminal sends SIGHUP, perhaps twice, and nobody reads what is printed any more: this is `| head` too."""
+    monkeypatch.setattr(sys, "stdout", Stream(broken_pipe()))
+    monkeypatch.setattr(sys, "stderr", Stream(broken_pipe()))
+    log = run.log
+
+    def close_terminal(*arguments):
+        log(*arguments)
+        os.kill(os.getpid(), signal.SIGHUP)
+        os.kill(os.getpid(), signal.SIGHUP)
+
+    monkeypatch.setattr(run, "log", close_terminal)
     outcome = train(tiny("gan", num_steps=40), tmp_path)
     assert outcome.stopped_by == "SIGHUP"
     assert (tmp_path / "checkpoints" / str(outcome.step)).is_dir()
     assert outcome.step < 40
+
+
+def test_a_thread_of_a_notebook_or_a_service_handles_no_signals():
+    found = []
+
+    def train_here():
+        with StopSignals() as stop:
+            found.append((handled(), stop.asked()))
+
+    worker = threading.Thread(target=train_here)
+    worker.start()
+    worker.join()
+    assert found == [([], False)]
 
 
 # Paths.
@@ -227,6 +239,20 @@ def test_files_of_the_current_folder_do_not_take_the_place_of_packages(monkeypat
     assert sys.path == ["/packages", here]
 
 
+def test_a_current_folder_that_is_deleted_and_a_path_that_is_no_text_are_refused_before_training(tmp_path, monkeypatch):
+    with pytest.raises(UserError, match="has letters that are none in the encoding of this locale"):
+        train(tiny("gan"), tmp_path / "\udce9")
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    main._prefer_packages()
+    with pytest.raises(UserError, match="--workdir runs/ring cannot be written: No such file or directory"):
+        train(tiny("gan"), Path("runs/ring"))
+    with locked(tmp_path / "runs" / "ring"):
+        pass
+
+
 # Settings.
 
 
@@ -294,6 +320,14 @@ def test_settings_are_said_at_the_start_and_changes_when_a_run_is_resumed():
         assert "settings that change numbers: jax_threefry_partitionable False" in banner(config, 1, Path("w"), None)
         lines = list(banner(config, 1, Path("w"), Restored(4, None, {"versions": before})))
     assert "bits may differ from an uninterrupted run: jax_threefry_partitionable None → False" in lines
+
+
+@pytest.mark.usefixtures("_usual")
+def test_settings_that_differ_from_those_of_a_run_are_found_among_its_versions(monkeypatch):
+    made_by = {"jax": "0.1", "XLA_FLAGS": "--x", "OMP_NUM_THREADS": "4", "jax_random_seed_offset": "3"}
+    monkeypatch.setenv("OMP_NUM_THREADS", "4")
+    monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "1")
+    assert changed_settings(made_by) == "NVIDIA_TF32_OVERRIDE None → 1, jax_random_seed_offset 3 → None"
 
 
 def test_other_dtypes_and_keys_are_refused():

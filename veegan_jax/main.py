@@ -5,6 +5,7 @@
 The flags are checked before JAX is imported, so that a wrong one is named at once.
 """
 
+import contextlib
 import faulthandler
 import os
 import shlex
@@ -90,8 +91,9 @@ def _prefer_packages() -> None:
 
     A file jax.py or a folder numpy of the user would otherwise take the place of the package.
     """
-    if sys.path and sys.path[0] in ("", os.path.realpath(os.curdir)):
-        sys.path.append(sys.path.pop(0))
+    with contextlib.suppress(FileNotFoundError):  # The current folder may be deleted.
+        if sys.path and sys.path[0] in ("", os.getcwd()):
+            sys.path.append(sys.path.pop(0))
 
 
 def main(argv: Sequence[str]) -> int:

@@ -1,6 +1,7 @@
 """A trained model: samples, encodings and reconstructions."""
 
 import functools
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -19,9 +20,11 @@ from veegan_jax.ops.chunks import map_in_chunks
 from veegan_jax.paths import local_path
 from veegan_jax.storage.checkpoint import read_checkpoint
 from veegan_jax.storage.folder import stored_config
+from veegan_jax.storage.versions import changed_settings
 from veegan_jax.train.compile import abstract_state
 from veegan_jax.train.state import TrainState
 
+_log = logging.getLogger("veegan_jax")
 # The number of examples computed at a time. It never changes, and example i depends on (seed, i) alone: the first m of
 # n samples are, to the bit, the m samples.
 CHUNK = 512
@@ -87,10 +90,10 @@ class Sampler:
         return np.asarray(map_in_chunks(chunk, np.arange(len(z)), z, size=CHUNK))
 
     def encode(self, params: Params, x: np.ndarray) -> np.ndarray:
-        """Returns F(x) `[n, K]`."""
+        """Returns F(x) `[n, K]` of examples `[n, …]`, scaled as the data are."""
         if self._encode is None:
             raise UserError("this objective has no reconstructor, so nothing can be encoded; veegan has one")
-        return np.asarray(map_in_chunks(functools.partial(self._encode, params), x, size=CHUNK))
+        return np.asarray(map_in_chunks(functools.partial(self._encode, params), self._checked(x), size=CHUNK))
 
     def invert(self, params: Params, x: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
         """Inverts the generator (IvOM): the z `[n, K]` whose G(z, ε) is nearest to each example, and the error `[n]`.
@@ -104,8 +107,14 @@ class Sampler:
             starts = [self._noise(jax.random.fold_in(key, start), index)["z"] for start in range(STARTS)]
             return self._invert(params, jnp.asarray(x), jnp.stack(starts, axis=1), self._noise(key, index)["eps"])
 
+        x = self._checked(x)
         found = map_in_chunks(chunk, np.arange(len(x)), x, size=INVERTED)
         return found.z, found.error
+
+    def _checked(self, x: np.ndarray) -> np.ndarray:
+        """Checks arrays that another program may have made; what networks and sources return is float32 already."""
+        known = getattr(x, "dtype", None) == np.float32
+        return x if known else as_examples(x, self._source.shape, self._source.bounded)
 
     def _nearest(self, params: Params, x: jax.Array, starts: jax.Array, eps: jax.Array) -> Inversion:
         noise = jnp.repeat(eps, STARTS, axis=0)
@@ -231,6 +240,8 @@ def load_with(experiment: Experiment, workdir: Path, step: int | str = "latest")
     state = abstract_state(experiment)
     # The optimizers' moments, two thirds of a checkpoint, are not read.
     restored = read_checkpoint(experiment, workdir, {"params": state.params, "ema": state.ema}, step)
+    if changed := changed_settings(restored.meta["versions"]):
+        _log.warning("numbers may differ from those of the run in %s: %s", workdir, changed)
     return Run(experiment, restored.step, Weights(restored.state["params"], restored.state.get("ema", {})))
 
 

@@ -87,12 +87,26 @@ def unusual_settings() -> dict[str, str]:
     """
     found = {name: getattr(jax.config, name, usual) for name, usual in _SETTINGS.items()}
     unusual = {name: str(value) for name, value in found.items() if value != _SETTINGS[name]}
-    known = {name.upper() for name in _SETTINGS}
-    return unusual | {
-        name: value
-        for name, value in sorted(os.environ.items())
-        if value and name not in known and _READ.fullmatch(name) and not _HARMLESS.fullmatch(name)
-    }
+    return unusual | {name: value for name, value in sorted(os.environ.items()) if value and _may_matter(name)}
+
+
+def differences(then: Mapping[str, str], now: Mapping[str, str]) -> str:
+    """Returns what has changed, as `jax 0.10.2 → 0.11.0, …`; empty if nothing has."""
+    names = sorted(name for name in then.keys() | now.keys() if then.get(name) != now.get(name))
+    return ", ".join(f"{name} {then.get(name)} → {now.get(name)}" for name in names)
+
+
+def changed_settings(then: Mapping[str, str]) -> str:
+    """Returns which settings differ from those among the recorded `versions` of a checkpoint, as `differences` does."""
+    recorded = {name: value for name, value in then.items() if name in _SETTINGS or _may_matter(name)}
+    return differences(recorded, unusual_settings())
+
+
+def _may_matter(variable: str) -> bool:
+    """Returns whether a variable of the environment may change numbers, and is no setting that is looked up in JAX."""
+    if variable in {name.upper() for name in _SETTINGS}:
+        return False
+    return bool(_READ.fullmatch(variable)) and not _HARMLESS.fullmatch(variable)
 
 
 def _num_cpus() -> int:
