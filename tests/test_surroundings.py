@@ -3,6 +3,7 @@
 docs/surroundings.md is the list. Rows of tests/test_bad_input.py show what the program says of what it refuses.
 """
 
+import asyncio
 import logging
 import os
 import pwd
@@ -11,9 +12,11 @@ import signal
 import subprocess
 import sys
 import threading
+from contextlib import closing
 from pathlib import Path
 
 import jax
+import matplotlib
 import ml_dtypes
 import numpy as np
 import pytest
@@ -22,20 +25,22 @@ from tests.helpers import tiny
 from tests.test_main import environment
 from veegan_jax import main
 from veegan_jax.cli.streams import Stream
+from veegan_jax.config.build import build
 from veegan_jax.config.check import check_jax
 from veegan_jax.config.convert import effective
 from veegan_jax.data.examples import as_examples
 from veegan_jax.errors import UserError
-from veegan_jax.evaluation import classifier
+from veegan_jax.evaluation import classifier, plots
 from veegan_jax.experiments import run
 from veegan_jax.experiments.hooks import banner
 from veegan_jax.experiments.run import train
 from veegan_jax.inference.model import load
 from veegan_jax.parallel.stop_signals import STOPPING, handled
 from veegan_jax.paths import local_path, path_of_variable
-from veegan_jax.storage.checkpoint import Restored
+from veegan_jax.storage.checkpoint import Checkpoints, Restored
 from veegan_jax.storage.folder import locked
 from veegan_jax.storage.versions import changed_settings, unusual_settings, versions
+from veegan_jax.train.compile import abstract_state, initial_state
 from veegan_jax.train.signals import StopSignals
 
 # Streams.
@@ -118,10 +123,10 @@ def _signals():
 @pytest.mark.usefixtures("_signals")
 def test_blocked_signals_are_let_through_and_nohup_is_respected():
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-    assert handled() == [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
+    assert handled() == list(STOPPING)
     assert signal.SIGTERM not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    assert handled() == [signal.SIGTERM, signal.SIGINT]
+    assert handled() == [number for number in STOPPING if number != signal.SIGHUP]
 
 
 @pytest.mark.usefixtures("_signals")
@@ -154,6 +159,25 @@ def test_a_thread_of_a_notebook_or_a_service_handles_no_signals():
     worker.start()
     worker.join()
     assert found == [([], False)]
+
+
+def test_a_notebook_that_runs_an_event_loop_reads_and_writes_checkpoints(tmp_path):
+    async def cell():
+        experiment = build(tiny("gan"))
+        with closing(Checkpoints(tmp_path, best_metric=experiment.best_metric)) as checkpoints:
+            checkpoints.save(1, initial_state(experiment), effective(experiment.config))
+            checkpoints.wait()
+            return checkpoints.restore(abstract_state(experiment))
+
+    assert asyncio.run(cell()).step == 1
+
+
+def test_a_style_of_the_user_does_not_end_a_run(tmp_path):
+    points = np.random.default_rng(0).normal(size=(9, 2))
+    with matplotlib.rc_context({"text.usetex": True, "figure.dpi": 1.0}):
+        pixels = plots.save(plots.draw_samples(points, points, "title"), tmp_path / "a.png")
+        assert matplotlib.rcParams["text.usetex"]
+    assert pixels.shape == (600, 600, 3)
 
 
 # Paths.
@@ -293,7 +317,7 @@ def test_variables_that_libraries_read_are_recorded(monkeypatch, name, value):
         *("JAX_PLATFORMS", "JAX_NUM_CPU_DEVICES", "JAX_COMPILATION_CACHE_DIR", "JAX_LOGGING_LEVEL", "JAX_PROCESS_ID"),
         *("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "JAX_TRACEBACK_FILTERING", "JAX_NUMPY_DTYPE_PROMOTION"),
         *("XLA_PYTHON_CLIENT_MEM_FRACTION", "TF_CPP_MIN_LOG_LEVEL", "TF_VAR_region", "CUDA_VISIBLE_DEVICES"),
-        *("NCCL_DEBUG", "NCCL_SOCKET_IFNAME", "OMP_DISPLAY_ENV_LOG", "CUDNN_LOGINFO_DBG"),
+        *("NCCL_DEBUG", "NCCL_SOCKET_IFNAME", "KMP_INIT_AT_FORK", "CUDNN_LOGINFO_DBG"),
     ],
 )
 def test_variables_that_change_no_number_are_not_recorded(monkeypatch, name):

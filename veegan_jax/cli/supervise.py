@@ -23,7 +23,7 @@ from typing import Any, NamedTuple, NoReturn
 from veegan_jax.cli.exit_codes import EXIT_INTERRUPTED, EXIT_LOST
 from veegan_jax.cli.streams import Stream
 from veegan_jax.parallel.process_group import EXIT_STUCK, JOINING_SECONDS, ProcessGroup, Report
-from veegan_jax.parallel.stop_signals import HANGUP, handled
+from veegan_jax.parallel.stop_signals import NOTICES, handled
 
 
 class ChildStatus(NamedTuple):
@@ -80,9 +80,9 @@ def run_supervised(work: Callable[[Report], int], group: ProcessGroup) -> int:
 
 
 def _forward(child: int, interrupts: list[int], number: int, frame: FrameType | None) -> None:
-    """Leaves signals to the child, which knows no SIGHUP; a second Ctrl-C ends the child."""
+    """Leaves signals to the child, which gets a notice as SIGTERM; a second Ctrl-C ends the child."""
     interrupts += [number] if number == signal.SIGINT else []
-    passed_on = signal.SIGTERM if number == HANGUP else number
+    passed_on = signal.SIGTERM if number in NOTICES else number
     with contextlib.suppress(ProcessLookupError):
         os.kill(child, signal.SIGKILL if len(interrupts) > 1 else passed_on)
 

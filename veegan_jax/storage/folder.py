@@ -40,7 +40,7 @@ def locked(workdir: Path) -> Iterator[None]:
     with file:
         if not _lock(file):
             file.seek(0)
-            holder = file.read().decode().strip() or "another process"
+            holder = file.read().decode(errors="replace").strip() or "another process"
             raise UserError(
                 f"--workdir {workdir} is in use: {holder} trains there; wait until it ends, stop it, or name another "
                 "workdir"

@@ -36,10 +36,11 @@ _SETTINGS = {
     "jax_debug_nans": False,
     "jax_debug_infs": False,
 }
-# Any other variable of these libraries may change numbers too, of this version or a later one, …
+# Any other variable of these libraries may change numbers too, of this version or a later one (but scikit-learn sets
+# variables KMP_… itself when it is imported), …
 _READ = re.compile(
     "(JAX|JAX2TF|FLAX|OPTAX|XLA|PJRT|NPY|CUBLAS|CUBLASLT|CUDNN|MIOPEN|ROCBLAS)_.*"
-    "|(OMP|KMP|MKL|OPENBLAS|BLIS|VECLIB|DNNL|ONEDNN)_.*|TF_(XLA|CUDNN|CUBLAS|GPU|ENABLE|DISABLE|USE|DETERMINISTIC).*"
+    "|(OMP|MKL|OPENBLAS|BLIS|VECLIB|DNNL|ONEDNN)_.*|TF_(XLA|CUDNN|CUBLAS|GPU|ENABLE|DISABLE|USE|DETERMINISTIC).*"
     "|LIBTPU_INIT_ARGS|NVIDIA_TF32_OVERRIDE|NCCL_(ALGO|PROTO|.*CHANNELS)"
 )
 # … except those that say where and how a program runs, keeps what it has compiled, and reports.
@@ -119,6 +120,6 @@ def _num_cpus() -> int:
 def _processor() -> str:
     """Returns the processor's name where Linux gives it: XLA compiles for that processor's instructions."""
     info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
+    lines = info.read_text("utf-8", errors="replace").splitlines() if info.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.machine()

@@ -8,12 +8,13 @@ from typing import Any
 import jax
 
 from veegan_jax.parallel import processes
-from veegan_jax.parallel.stop_signals import HANGUP, STOPPING, handled
+from veegan_jax.parallel.stop_signals import NOTICES, STOPPING, handled
 
 
 class StopSignals:
-    """Turns the first SIGTERM, SIGHUP or Ctrl-C into a request to stop after the call in progress; a second one kills.
+    """Turns the first of some signals into a request to stop after the call in progress; a second request kills.
 
+    The signals are SIGTERM, Ctrl-C, and the notices SIGHUP, SIGUSR1, SIGUSR2 and SIGXCPU, which may be repeated.
     Several processes all stop after the same call when one of them gets SIGTERM: JAX informs the others.
     """
 
@@ -34,8 +35,8 @@ class StopSignals:
         else:
             self.received = signal.Signals(number).name
         self.__exit__()
-        if HANGUP in self._previous:  # A shell and the system may both say that a terminal is closed.
-            signal.signal(HANGUP, signal.SIG_IGN)
+        for notice in self._previous.keys() & set(NOTICES):
+            signal.signal(notice, signal.SIG_IGN)  # A shell and the system may both say that a terminal is closed.
 
     def asked(self) -> bool:
         """Returns whether to stop now; to be called once before each call of the step."""
