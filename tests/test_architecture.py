@@ -20,6 +20,7 @@ PACKAGE = ROOT / "veegan_jax"
 ROOMS = (
     "errors",
     "version",
+    "paths",
     "ops",
     "losses",
     "models",
@@ -43,7 +44,7 @@ APART = {
     "data": {"losses", "models", "objectives", "metrics"},
     "parallel": {"losses", "models", "objectives", "metrics", "data", "config"},
 }
-ENTRY_POINTS = {"__init__.py", "__main__.py", "main.py", "errors.py", "version.py", "py.typed"}
+ENTRY_POINTS = {"__init__.py", "__main__.py", "main.py", "errors.py", "version.py", "paths.py", "py.typed"}
 # Only these rooms may import these packages: flags and configs are translated at the edge.
 EDGE_ONLY = {"absl": {"main", "cli"}, "ml_collections": {"main", "cli", "config", "experiments"}}
 # These packages are slow to import, so that only functions that need them import them.

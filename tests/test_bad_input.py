@@ -711,6 +711,29 @@ TABLES = {
             "--workdir /dev/null/run cannot be written: Not a directory", ("--workdir=/dev/null/run",)
         ),
         "workdir read-only": Bad("--workdir /sys/run cannot be written: ", ("--workdir=/sys/run",)),
+        "workdir in a bucket": Bad(
+            "--workdir is gs://bucket/run; it must be a path of this machine: mount the bucket",
+            ("--workdir=gs://bucket/run",),
+        ),
+        "workdir that is empty": Bad("--workdir is ''; it must be a path", ("--workdir=",)),
+        "workdir in the home folder of nobody": Bad(
+            "--workdir is ~nobody.here/run; no home folder of ~nobody.here is known", ("--workdir=~nobody.here/run",)
+        ),
+        "workdir in an unset variable": Bad("the variable $UNSET_NAME is not set", ("--workdir=$UNSET_NAME/run",)),
+        "workdir in the home folder": Bad(
+            "/here/none holds no run (there is no ", ("--workdir=~/none", "--mode=evaluate")
+        ),
+        "config in a bucket": Bad(
+            "--config is s3://bucket/ring.py; it must be a path", ("--config=s3://bucket/ring.py",), config=False
+        ),
+        "images in a bucket": data("images", "s3://bucket/x", "config.images.path is s3://bucket/x; it must be a path"),
+        "data in a bucket": data("mnist", "", "VEEGAN_DATA_DIR is gs://data; it must be", VEEGAN_DATA_DIR="gs://data"),
+        "prepared sets in a bucket": data("mnist", "", "TFDS_DATA_DIR is gs://s; it must be", TFDS_DATA_DIR="gs://s"),
+        "doubles": Bad(
+            "jax_enable_x64 is True, and runs are made with False: unset the variable JAX_ENABLE_X64",
+            environment={"JAX_ENABLE_X64": "1"},
+            own_process=True,
+        ),
         "devices": field("devices=5", "config.devices is 5; this machine has 4 (cpu)"),
         "batch of devices": field(
             "batch_size=30", "config.batch_size is 30; it must divide by 4 devices × packing 1, as 28 or 32 does"

@@ -1,5 +1,6 @@
 """The Python interface: load, sample, encode, reconstruct."""
 
+import jax
 import numpy as np
 import pytest
 
@@ -65,6 +66,29 @@ def test_clear_errors(run, workdir, tmp_path):
         veegan_jax.load(workdir, step=5)
     with pytest.raises(veegan_jax.UserError, match="step is 'newest'; it must be latest, best or a number"):
         veegan_jax.load(workdir, step="newest")
+
+
+def test_pixels_are_refused_wherever_an_array_comes_in(run):
+    pixels = np.full((2, 8, 8, 3), 200, np.uint8)
+    params = run.replicas[0]
+    for take in (
+        run.encode,
+        run.reconstruct,
+        lambda x: run.sampler.encode(params, x),
+        lambda x: run.sampler.invert(params, x, 0),
+    ):
+        with pytest.raises(veegan_jax.UserError, match="x is uint8; it must be floats in"):
+            take(pixels)
+    with pytest.raises(veegan_jax.UserError, match="x lies in 200 to 200; it must lie in −1 to 1"):
+        run.encode(pixels.astype(np.float32))
+    with pytest.raises(veegan_jax.UserError, match="for one example give"):
+        run.encode(run.sample(1)[0])
+
+
+def test_settings_that_differ_from_those_of_the_run_are_named(workdir, caplog):
+    with jax.threefry_partitionable(False), caplog.at_level("WARNING", "veegan_jax"):
+        veegan_jax.load(workdir)
+    assert f"numbers may differ from those of the run in {workdir}: jax_threefry_partitionable" in caplog.text
 
 
 def test_steps(workdir):

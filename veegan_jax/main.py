@@ -5,6 +5,7 @@
 The flags are checked before JAX is imported, so that a wrong one is named at once.
 """
 
+import contextlib
 import faulthandler
 import os
 import shlex
@@ -16,11 +17,13 @@ from absl import flags
 from ml_collections import ConfigDict
 
 from veegan_jax.cli import config_file, explain, usage
-from veegan_jax.cli.exit_codes import EXIT_STOPPED
+from veegan_jax.cli.exit_codes import EXIT_ERROR, EXIT_STOPPED
 from veegan_jax.cli.messages import reported
+from veegan_jax.cli.streams import lost_output, open_streams
 from veegan_jax.cli.supervise import run_supervised
 from veegan_jax.errors import UserError, one_line
 from veegan_jax.parallel.process_group import ProcessGroup, Report, process_group
+from veegan_jax.paths import local_path
 from veegan_jax.version import __version__
 
 # The flags of this program alone, without those that its libraries define.
@@ -73,8 +76,24 @@ HELP_CONFIG = flags.DEFINE_flag(
 
 def run() -> None:
     """Runs the program and exits: the entry point."""
+    open_streams()
     faulthandler.enable()
-    sys.exit(reported(lambda: main(sys.argv)))
+    _prefer_packages()
+    code = reported(lambda: main(sys.argv))
+    if code == 0 and (why := lost_output()):
+        print(f"error: what was printed could not be written: {why}", file=sys.stderr)
+        code = EXIT_ERROR
+    sys.exit(code)
+
+
+def _prefer_packages() -> None:
+    """Lets Python find packages before the files of the current folder, which `python -m` puts before all others.
+
+    A file jax.py or a folder numpy of the user would otherwise take the place of the package.
+    """
+    with contextlib.suppress(FileNotFoundError):  # The current folder may be deleted.
+        if sys.path and sys.path[0] in ("", os.getcwd()):
+            sys.path.append(sys.path.pop(0))
 
 
 def main(argv: Sequence[str]) -> int:
@@ -140,13 +159,14 @@ def _information(rest: Sequence[str]) -> str | None:
 
 
 def _config_and_workdir(argv: Sequence[str], rest: Sequence[str]) -> tuple[ConfigDict | None, Path]:
+    workdir = None if WORKDIR.value is None else local_path(WORKDIR.value, "--workdir")
     if CONFIG.value is None:
-        if WORKDIR.value:
-            return None, Path(WORKDIR.value)
+        if workdir:
+            return None, workdir
         raise UserError("neither --config nor --workdir is given; try --config configs/ring.py")
     file = config_file.find(CONFIG.value)
     _import_jax()
-    return config_file.read(file, rest, argv), Path(WORKDIR.value or config_file.usual_workdir(file))
+    return config_file.read(file, rest, argv), workdir or config_file.usual_workdir(file)
 
 
 def _run(argv: Sequence[str], rest: Sequence[str], join: Callable[[], None]) -> int:

@@ -13,6 +13,7 @@ from ml_collections.config_flags import config_flags
 
 from veegan_jax.cli import explain
 from veegan_jax.errors import UserError, suggestion
+from veegan_jax.paths import local_path
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 # The project's own configs: a wheel has them within the package, a checkout beside it.
@@ -30,6 +31,8 @@ def find(given: str) -> str:
     Raises:
         UserError: if there is no such file, and no such name.
     """
+    if given:
+        given = str(local_path(given, "--config"))
     name, colon, variant = given.partition(":")
     kind = Path(name).suffix.lower()
     if kind == ".py" and not Path(name).is_file():

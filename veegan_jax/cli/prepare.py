@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from veegan_jax.cli.exit_codes import EXIT_ERROR
+from veegan_jax.cli.streams import open_streams
 from veegan_jax.errors import UserError, one_line
+from veegan_jax.paths import local_path, path_of_variable
 
 DESCRIPTION = "Downloads an official set of TensorFlow Datasets, checks it, and writes it so that training can read it."
 
@@ -37,18 +39,18 @@ def prepare(name: str, data_dir: str = "", manual_dir: str = "") -> Path:
             "preparing a set needs TensorFlow, which is not installed: pip install 'veegan-jax[prepare]' "
             "(into another environment if you like: reading the set later needs none)"
         )
-    if manual_dir and not Path(manual_dir).is_dir():
+    archives_in = local_path(manual_dir, "--manual_dir") if manual_dir else None
+    if archives_in and not archives_in.is_dir():
         raise UserError(f"--manual_dir is {manual_dir}; it must be a folder with the set's original archives")
+    folder = local_path(data_dir, "--data_dir") if data_dir else path_of_variable("TFDS_DATA_DIR")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     import tensorflow_datasets as tfds
 
     try:
-        builder: Any = tfds.builder(
-            name, data_dir=data_dir or os.environ.get("TFDS_DATA_DIR"), file_format="array_record", try_gcs=False
-        )
+        builder: Any = tfds.builder(name, data_dir=folder, file_format="array_record", try_gcs=False)
     except (ValueError, AssertionError) as error:
         raise UserError(f"the set is {name!r}; TensorFlow Datasets cannot open it: {one_line(error)}") from error
-    config = tfds.download.DownloadConfig(manual_dir=manual_dir or None, try_download_gcs=False)
+    config = tfds.download.DownloadConfig(manual_dir=archives_in, try_download_gcs=False)
     try:
         builder.download_and_prepare(download_config=config)
     except Exception as error:  # the network, checksums and a full disk raise errors of many kinds
@@ -85,6 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run() -> None:
     """Runs the program and exits."""
+    open_streams()
     sys.exit(main())
 
 

@@ -21,7 +21,9 @@ from types import FrameType
 from typing import Any, NamedTuple, NoReturn
 
 from veegan_jax.cli.exit_codes import EXIT_INTERRUPTED, EXIT_LOST
+from veegan_jax.cli.streams import Stream
 from veegan_jax.parallel.process_group import EXIT_STUCK, JOINING_SECONDS, ProcessGroup, Report
+from veegan_jax.parallel.stop_signals import NOTICES, handled
 
 
 class ChildStatus(NamedTuple):
@@ -63,7 +65,7 @@ def run_supervised(work: Callable[[Report], int], group: ProcessGroup) -> int:
     for fd in (heartbeat_in, native_stderr_in, ready):
         os.close(fd)
     interrupts: list[int] = []
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in handled():
         signal.signal(number, functools.partial(_forward, child, interrupts))
     os.close(ready_in)
     status = _listen(child, heartbeat, native_stderr, group.hanging_seconds)
@@ -78,10 +80,11 @@ def run_supervised(work: Callable[[Report], int], group: ProcessGroup) -> int:
 
 
 def _forward(child: int, interrupts: list[int], number: int, frame: FrameType | None) -> None:
-    """Leaves signals to the child; a second Ctrl-C ends the child."""
+    """Leaves signals to the child, which gets a notice as SIGTERM; a second Ctrl-C ends the child."""
     interrupts += [number] if number == signal.SIGINT else []
+    passed_on = signal.SIGTERM if number in NOTICES else number
     with contextlib.suppress(ProcessLookupError):
-        os.kill(child, signal.SIGKILL if len(interrupts) > 1 else number)
+        os.kill(child, signal.SIGKILL if len(interrupts) > 1 else passed_on)
 
 
 def _listen(child: int, heartbeat: int, native_stderr: int, limit: int) -> ChildStatus:
@@ -138,7 +141,7 @@ def failure_message(group: ProcessGroup, code: int, status: ChildStatus) -> str:
 def _run_child(work: Callable[[Report], int], group: ProcessGroup, heartbeat: int, native_stderr: int) -> NoReturn:
     """Does the work in the child, and ends it."""
     # Python's own output goes where it went before. What native code prints as it fails goes to the parent.
-    sys.stdout, sys.stderr = (os.fdopen(os.dup(fd), "w", buffering=1) for fd in (1, 2))
+    sys.stdout, sys.stderr = (Stream(os.dup(fd), stream.encoding) for fd, stream in ((1, sys.stdout), (2, sys.stderr)))
     for fd in (1, 2):
         os.dup2(native_stderr, fd)
     threading.Thread(target=_send_heartbeats, args=(heartbeat,), daemon=True).start()

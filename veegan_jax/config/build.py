@@ -9,7 +9,7 @@ import numpy as np
 import optax
 from ml_collections import ConfigDict
 
-from veegan_jax.config.check import validate
+from veegan_jax.config.check import check_jax, validate
 from veegan_jax.config.fields import REGISTRIES
 from veegan_jax.data.base import Source
 from veegan_jax.errors import UserError, suggestion
@@ -20,6 +20,7 @@ from veegan_jax.objectives.base import NetsAndDims, Objective
 from veegan_jax.objectives.optimizer import adam
 from veegan_jax.objectives.penalty import Penalty, penalty
 from veegan_jax.objectives.unrolled import unrolled
+from veegan_jax.paths import local_path
 
 
 class Experiment(NamedTuple):
@@ -59,8 +60,9 @@ def build(config: ConfigDict) -> Experiment:
     """Builds the parts that a config names.
 
     Raises:
-        UserError: naming the field that is wrong, its value, and what would be right.
+        UserError: naming the field, or the setting of JAX, that is wrong, its value, and what would be right.
     """
+    check_jax()
     validate(config)
     source: Source = _entry(config, "data")
     optimizers = {player: _optimizer(config, player) for player in config.optim}
@@ -125,7 +127,10 @@ def _check_no_statistics(config: ConfigDict, objective: Objective) -> None:
 def _entry(config: ConfigDict, field: str, *args: Any, **given: Any) -> Any:
     """Calls the entry of a registry that a field names, with its section of the config as keyword arguments."""
     name = config[field]
-    return _call(REGISTRIES[field][name], name, *args, **given, **config[name])
+    options = dict(config[name])
+    if options.get("path"):
+        options["path"] = str(local_path(options["path"], f"config.{name}.path"))
+    return _call(REGISTRIES[field][name], name, *args, **given, **options)
 
 
 def _call(function: Callable[..., Any], section: str, *args: Any, **options: Any) -> Any:

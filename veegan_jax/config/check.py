@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import jax
 from ml_collections import ConfigDict
 
 from veegan_jax.config.fields import (
@@ -18,6 +19,24 @@ from veegan_jax.config.fields import (
     field_names,
 )
 from veegan_jax.errors import UserError, suggestion
+
+# Settings of JAX that change the dtypes of a run, or whether its keys fit a checkpoint. Other settings that change
+# numbers are recorded: see `storage/versions.py`.
+_NEEDED = {"jax_enable_x64": False, "jax_default_prng_impl": "threefry2x32"}
+
+
+def check_jax() -> None:
+    """Checks that JAX makes float32 numbers and threefry keys, as every run has them.
+
+    Raises:
+        UserError: naming the setting, its value, and how to set it.
+    """
+    for name, needed in _NEEDED.items():
+        if (found := getattr(jax.config, name)) != needed:
+            raise UserError(
+                f"{name} is {found}, and runs are made with {needed}: unset the variable {name.upper()}, or in Python "
+                f"call jax.config.update({name!r}, {needed!r})"
+            )
 
 
 def validate(config: ConfigDict) -> None:

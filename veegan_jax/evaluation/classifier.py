@@ -21,6 +21,7 @@ from flax import traverse_util
 
 from veegan_jax.errors import UserError, one_line
 from veegan_jax.ops.chunks import map_in_chunks
+from veegan_jax.paths import path_of_variable
 from veegan_jax.storage.files import digest, replacing
 
 BATCH, TEST_BATCH = 128, 1000
@@ -115,13 +116,15 @@ def classifier(labelled: Any, recipe: Recipe = RECIPE) -> tuple[Classifier, floa
     images, test_images = (_with_channels(i) for i in (labelled.train_images, labelled.test_images))
     labels, test_labels = (np.asarray(i, np.int32) for i in (labelled.train_labels, labelled.test_labels))
     num_classes = int(np.max(labels)) + 1
-    path = _cache() / f"classifier-{digest(repr(recipe), images, labels, test_images, test_labels)[:16]}.npz"
-    if kept := _read(path):
+    name = f"classifier-{digest(repr(recipe), images, labels, test_images, test_labels)[:16]}.npz"
+    path = cache / name if (cache := _cache()) else None
+    if path and (kept := _read(path)):
         return Classifier(recipe, num_classes, kept["params"]), float(kept["accuracy"])
     params = train(images, labels, num_classes, recipe)
     trained = Classifier(recipe, num_classes, params)
     accuracy = float(np.mean(trained(test_images)[0] == test_labels))
-    _write(path, {"params": params, "accuracy": np.asarray(accuracy)})
+    if path:
+        _write(path, {"params": params, "accuracy": np.asarray(accuracy)})
     return trained, accuracy
 
 
@@ -177,16 +180,26 @@ def _shifted(key: jax.Array, x: jax.Array, shift: int) -> jax.Array:
     return jax.vmap(lambda image, at: jax.lax.dynamic_slice(image, (at[0], at[1], 0), x.shape[1:]))(padded, corners)
 
 
-def _cache() -> Path:
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(os.environ.get("VEEGAN_CACHE_DIR") or Path(home) / "veegan_jax")
+def _cache() -> Path | None:
+    """Returns the folder of trained classifiers; None, so that nothing is kept, for an account without a home folder.
+
+    Raises:
+        UserError: if a variable names no path.
+    """
+    if given := path_of_variable("VEEGAN_CACHE_DIR"):
+        return given
+    caches = path_of_variable("XDG_CACHE_HOME") or Path(os.path.expanduser("~/.cache"))
+    if caches.is_absolute():
+        return caches / "veegan_jax"
+    _log.warning("the classifier is not kept: there is no home folder; set HOME or VEEGAN_CACHE_DIR")
+    return None
 
 
 def _read(path: Path) -> Any:
     """Reads the tree of arrays in a file; None, with a warning, if the file is damaged, and None if there is none."""
-    if not path.exists():
-        return None
     try:
+        if not path.exists():
+            return None
         with path.open("rb") as file:  # opened here, since numpy leaves a file open that is no archive
             leaves = dict(np.load(file, allow_pickle=False))
         if str(leaves.pop(CHECKSUM)) != _checksum(leaves):

@@ -5,7 +5,6 @@
 measure with (D is 2048). PyTorch reads it.
 """
 
-import os
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy as np
 from veegan_jax.errors import UserError, one_line
 from veegan_jax.metrics.base import FeatureNetwork
 from veegan_jax.ops.chunks import map_in_chunks
+from veegan_jax.paths import path_of_variable
 
 VARIABLE = "VEEGAN_INCEPTION"
 BATCH = 100
@@ -26,8 +26,8 @@ def inception() -> FeatureNetwork | None:
     Raises:
         UserError: if the file is not there or is no such network, or PyTorch is not installed.
     """
-    path = Path(os.environ.get(VARIABLE, ""))
-    return FeatureNetwork(path.name, _features(path)) if path.name else None
+    path = path_of_variable(VARIABLE)
+    return FeatureNetwork(path.name, _features(path)) if path else None
 
 
 def _features(path: Path) -> Callable[[np.ndarray], np.ndarray]:

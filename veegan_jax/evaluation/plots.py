@@ -1,9 +1,10 @@
 """Pictures of a run, as PNG files. Matplotlib is imported when a picture is drawn, since its import takes a second."""
 
+import functools
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import numpy as np
 
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+P = ParamSpec("P")
+T = TypeVar("T")
 _log = logging.getLogger("veegan_jax")
 GRID = 10  # images a side
 PAIRS = 8  # rows of reconstructions
@@ -22,11 +25,26 @@ LINES = 200  # lines between points and their reconstructions
 FRAMES = 8  # pictures in a film strip
 
 
+def _plain(draw: Callable[P, T]) -> Callable[P, T]:
+    """Lets a function draw in matplotlib's own style, since a user's style may want a LaTeX that is absent."""
+
+    @functools.wraps(draw)
+    def drawn(*args: P.args, **options: P.kwargs) -> T:
+        import matplotlib
+
+        with matplotlib.rc_context():
+            matplotlib.rcdefaults()
+            return draw(*args, **options)
+
+    return drawn
+
+
 def drawable(shape: tuple[int, ...]) -> bool:
     """Returns whether examples of this shape can be drawn: points of the plane, or images."""
     return shape == (2,) or len(shape) == 3
 
 
+@_plain
 def draw_samples(samples: np.ndarray, real: np.ndarray, title: str) -> "Figure":
     """Draws samples beside real data: points over the real density, or a grid of images above a row of real ones.
 
@@ -47,6 +65,7 @@ def draw_samples(samples: np.ndarray, real: np.ndarray, title: str) -> "Figure":
     return figure
 
 
+@_plain
 def draw_film(frames: Mapping[int, np.ndarray], real: np.ndarray) -> "Figure":
     """Draws points of the plane over the real density, at up to `FRAMES` steps of a run.
 
@@ -69,6 +88,7 @@ def draw_film(frames: Mapping[int, np.ndarray], real: np.ndarray) -> "Figure":
     return figure
 
 
+@_plain
 def draw_curves(rows: Sequence[Mapping[str, float]], ceiling: Mapping[str, float]) -> "Figure":
     """Draws each score of a run over its steps, beside the score of real data.
 
@@ -90,6 +110,7 @@ def draw_curves(rows: Sequence[Mapping[str, float]], ceiling: Mapping[str, float
     return figure
 
 
+@_plain
 def draw_pairs(x: np.ndarray, reconstructions: np.ndarray) -> "Figure":
     """Draws real examples and their reconstructions G(F(x)): images one above the other, points joined by a line.
 
@@ -109,6 +130,7 @@ def draw_pairs(x: np.ndarray, reconstructions: np.ndarray) -> "Figure":
     return figure
 
 
+@_plain
 def draw_missing(x: np.ndarray, reached: Mapping[str, np.ndarray]) -> "Figure":
     """Draws the real examples that a generator misses most, and how near it comes to them.
 
@@ -129,6 +151,7 @@ def draw_missing(x: np.ndarray, reached: Mapping[str, np.ndarray]) -> "Figure":
     return figure
 
 
+@_plain
 def save(figure: "Figure", path: Path) -> np.ndarray:
     """Writes the figure as a PNG file, and returns its pixels, uint8 `[H, W, 3]`.
 

@@ -20,7 +20,7 @@ from veegan_jax.storage.checkpoint import Checkpoints, Restored
 from veegan_jax.storage.files import replacing
 from veegan_jax.storage.folder import check_or_write_config, locked
 from veegan_jax.storage.logs import Writer, read_rows
-from veegan_jax.storage.versions import versions
+from veegan_jax.storage.versions import differences, unusual_settings, versions
 from veegan_jax.train.compile import abstract_state
 from veegan_jax.train.loop import Row, diverged
 from veegan_jax.train.state import TrainState
@@ -74,11 +74,11 @@ def banner(config: Any, num_devices: int, workdir: Path, restored: Restored | No
     yield f"{config.objective} on {config.data}: {begin}, to step {config.num_steps:,}{replicas}, on {where}; {workdir}"
     if platform == "gpu" and not config.deterministic:
         yield "GPUs may give other bits when a run is repeated; --config.deterministic=true keeps them from it"
+    if settings := unusual_settings():
+        yield f"settings that change numbers: {', '.join(f'{name} {value}' for name, value in settings.items())}"
     now = versions(effective(config))
     then = restored.meta["versions"] if restored else now
-    if changed := ", ".join(
-        f"{n} {then.get(n)} → {now.get(n)}" for n in sorted({*now, *then}) if then.get(n) != now.get(n)
-    ):
+    if changed := differences(then, now):
         yield f"bits may differ from an uninterrupted run: {changed}"
 
 

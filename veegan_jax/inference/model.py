@@ -1,6 +1,7 @@
 """A trained model: samples, encodings and reconstructions."""
 
 import functools
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -11,16 +12,20 @@ import numpy as np
 
 from veegan_jax.config.build import Experiment, build
 from veegan_jax.config.convert import from_effective
+from veegan_jax.data.examples import as_examples
 from veegan_jax.errors import UserError
 from veegan_jax.inference.inversion import Inversion, invert
 from veegan_jax.inference.real_examples import CHUNK, RealExamples, fold
 from veegan_jax.objectives.base import Noise, Params, frozen
 from veegan_jax.ops.chunks import map_in_chunks
+from veegan_jax.paths import local_path
 from veegan_jax.storage.checkpoint import read_checkpoint
 from veegan_jax.storage.folder import stored_config
+from veegan_jax.storage.versions import changed_settings
 from veegan_jax.train.compile import abstract_state
 from veegan_jax.train.state import TrainState
 
+_log = logging.getLogger("veegan_jax")
 # The number of examples inverted at a time, and the number of starts for each (the authors' code has 3).
 INVERTED, STARTS = 64, 3
 # The seed of the draws by whose statistics batch normalisation is frozen.
@@ -88,10 +93,10 @@ class Sampler:
         return np.asarray(map_in_chunks(chunk, np.arange(len(z)), z, size=CHUNK))
 
     def encode(self, params: Params, x: np.ndarray) -> np.ndarray:
-        """Returns F(x) `[n, K]`."""
+        """Returns F(x) `[n, K]` of examples `[n, …]`, scaled as the data are."""
         if self._encode is None:
             raise UserError("this objective has no reconstructor, so nothing can be encoded; veegan has one")
-        return np.asarray(map_in_chunks(functools.partial(self._encode, params), x, size=CHUNK))
+        return np.asarray(map_in_chunks(functools.partial(self._encode, params), self._checked(x), size=CHUNK))
 
     def invert(self, params: Params, x: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
         """Inverts the generator (IvOM): the z `[n, K]` whose G(z, ε) is nearest to each example, and the error `[n]`.
@@ -105,8 +110,14 @@ class Sampler:
             starts = [self._noise(jax.random.fold_in(key, start), index)["z"] for start in range(STARTS)]
             return self._invert(params, jnp.asarray(x), jnp.stack(starts, axis=1), self._noise(key, index)["eps"])
 
+        x = self._checked(x)
         found = map_in_chunks(chunk, np.arange(len(x)), x, size=INVERTED)
         return found.z, found.error
+
+    def _checked(self, x: np.ndarray) -> np.ndarray:
+        """Checks arrays that another program may have made; what networks and sources return is float32 already."""
+        known = getattr(x, "dtype", None) == np.float32
+        return x if known else as_examples(x, self._source.shape, self._source.bounded)
 
     def _nearest(self, params: Params, x: jax.Array, starts: jax.Array, eps: jax.Array) -> Inversion:
         noise = jnp.repeat(eps, STARTS, axis=0)
@@ -136,18 +147,26 @@ class Run:
         return self.sampler.generate(self.replicas[0], _positive(n), seed)[1]
 
     def encode(self, x: np.ndarray) -> np.ndarray:
-        """Returns the mean F(x) of p(z|x), float32 `[n, K]`, of examples `[n, …]` scaled as the data are.
+        """Returns the mean F(x) of p(z|x), float32 `[n, K]`.
+
+        Args:
+            x: examples `[n, …]` of any float dtype; images lie in [−1, 1], as what `sample` and `held_out` return.
 
         Raises:
-            UserError: if `x` has another shape, or the objective has no reconstructor.
+            UserError: if `x` has another shape, dtype or range (as pixels uint8 have), or values that are not finite,
+                or if the objective has no reconstructor.
         """
         return self.sampler.encode(self.replicas[0], self._examples(x))
 
     def reconstruct(self, x: np.ndarray, seed: int = 0) -> np.ndarray:
-        """Returns G(F(x), ε), float32 `[n, …]`, of examples `[n, …]`, with generator noise ε (if any) of the seed.
+        """Returns G(F(x), ε), float32 `[n, …]`, with generator noise ε (if any) of the seed.
+
+        Args:
+            x: examples `[n, …]`; see `encode`.
+            seed: the seed of ε.
 
         Raises:
-            UserError: if `x` has another shape, or the objective has no reconstructor.
+            UserError: as `encode` does.
         """
         return self.sampler.decode(self.replicas[0], self.encode(x), seed)
 
@@ -165,10 +184,8 @@ class Run:
         return self.sampler.real(n, seed)
 
     def _examples(self, x: np.ndarray) -> np.ndarray:
-        x, shape = np.asarray(x, np.float32), self.experiment.source.shape
-        if x.shape[1:] != shape or len(x) == 0:
-            raise UserError(f"x has shape {x.shape}; it must be [n, {', '.join(map(str, shape))}] with n ≥ 1")
-        return x
+        source = self.experiment.source
+        return as_examples(x, source.shape, source.bounded)
 
 
 def load(workdir: str | Path, step: int | Literal["latest", "best"] = "latest") -> Run:
@@ -179,9 +196,10 @@ def load(workdir: str | Path, step: int | Literal["latest", "best"] = "latest") 
         step: 'latest', 'best' by the config's metric, or the step of a checkpoint that was kept.
 
     Raises:
-        UserError: if there is no run, no such checkpoint, or no whole one.
+        UserError: if there is no run, no such checkpoint, or no whole one; or if JAX is set to other dtypes or another
+            generator of random numbers than runs are made with.
     """
-    folder = Path(workdir)
+    folder = local_path(workdir, "workdir")
     return load_with(build(from_effective(stored_config(folder))), folder, step)
 
 
@@ -190,6 +208,8 @@ def load_with(experiment: Experiment, workdir: Path, step: int | str = "latest")
     state = abstract_state(experiment)
     # The optimizers' moments, two thirds of a checkpoint, are not read.
     restored = read_checkpoint(experiment, workdir, {"params": state.params, "ema": state.ema}, step)
+    if changed := changed_settings(restored.meta["versions"]):
+        _log.warning("numbers may differ from those of the run in %s: %s", workdir, changed)
     return Run(experiment, restored.step, Weights(restored.state["params"], restored.state.get("ema", {})))
 
 

@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import platform
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -31,6 +32,7 @@ def locked(workdir: Path) -> Iterator[None]:
         UserError: if the folder cannot be written, or another process trains there.
     """
     try:
+        _check_text(workdir.absolute())
         workdir.mkdir(parents=True, exist_ok=True)
         file = (workdir / LOCK).open("ab+", buffering=0)
     except OSError as error:
@@ -38,7 +40,7 @@ def locked(workdir: Path) -> Iterator[None]:
     with file:
         if not _lock(file):
             file.seek(0)
-            holder = file.read().decode().strip() or "another process"
+            holder = file.read().decode(errors="replace").strip() or "another process"
             raise UserError(
                 f"--workdir {workdir} is in use: {holder} trains there; wait until it ends, stop it, or name another "
                 "workdir"
@@ -115,6 +117,17 @@ def stored_config(workdir: Path) -> dict[str, Any]:
             f"{path} is damaged or of another version: {error}; each checkpoint's meta has a copy"
         ) from error
     return stored
+
+
+def _check_text(workdir: Path) -> None:
+    """Checks that the path is text, since the library that writes checkpoints takes no other path."""
+    try:
+        str(workdir).encode()
+    except UnicodeEncodeError as error:
+        raise UserError(
+            f"--workdir {workdir} has letters that are none in the encoding of this locale, "
+            f"{sys.getfilesystemencoding()}; set PYTHONUTF8=1 or LC_ALL=C.UTF-8, or name another folder"
+        ) from error
 
 
 def _unwritable(workdir: Path, error: OSError) -> UserError:

@@ -6,19 +6,50 @@ Every number that a run computes is a function of config, seed and what `version
 import importlib.metadata
 import os
 import platform
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
 
-PACKAGES = ("veegan_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+from veegan_jax.version import __version__
+
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 # XLA's thread pool on a CPU otherwise has one thread for each core or simulated device, and how a product is split
 # among threads changes its last bits.
 THREADS = 4
 # The first flag also keeps XLA from measuring which of its kernels is the fastest; the second keeps it from measuring
 # the kernels of libraries.
 DETERMINISTIC = "--xla_gpu_deterministic_ops=true --xla_gpu_autotune_level=0"
+# Settings of JAX that change numbers, and their usual values, however a setting came about.
+_SETTINGS = {
+    "jax_threefry_partitionable": True,
+    "jax_threefry_gpu_kernel_lowering": False,
+    "jax_random_seed_offset": 0,
+    "jax_high_dynamic_range_gumbel": False,
+    "jax_default_matmul_precision": None,
+    "jax_allow_f16_reductions": True,
+    "jax_softmax_custom_jvp": False,
+    "jax_disable_jit": False,
+    "jax_disable_most_optimizations": False,
+    "jax_debug_nans": False,
+    "jax_debug_infs": False,
+}
+# Any other variable of these libraries may change numbers too, of this version or a later one (but scikit-learn sets
+# variables KMP_… itself when it is imported), …
+_READ = re.compile(
+    "(JAX|JAX2TF|FLAX|OPTAX|XLA|PJRT|NPY|CUBLAS|CUBLASLT|CUDNN|MIOPEN|ROCBLAS)_.*"
+    "|(OMP|MKL|OPENBLAS|BLIS|VECLIB|DNNL|ONEDNN)_.*|TF_(XLA|CUDNN|CUBLAS|GPU|ENABLE|DISABLE|USE|DETERMINISTIC).*"
+    "|LIBTPU_INIT_ARGS|NVIDIA_TF32_OVERRIDE|NCCL_(ALGO|PROTO|.*CHANNELS)"
+)
+# … except those that say where and how a program runs, keeps what it has compiled, and reports.
+_HARMLESS = re.compile(
+    "JAX_(PLATFORM.*|NUM_CPU_DEVICES|(CUDA|ROCM)_VISIBLE_DEVICES|NUM_PROCESSES|PROCESS_ID|LOCAL_DEVICE_IDS)"
+    "|JAX_(COORDINATOR|CPU_GET|DUMP|NUMPY|SHARE|CHECK|TRANSFER|EXPLAIN|COMPILER_DETAILED)_.*"
+    "|XLA_(FLAGS|.*CLIENT.*)|TF_(CPP_.*|GPU_ALLOCATOR|FORCE_GPU_ALLOW_GROWTH)"
+    "|.*_(CACHE|LOG|LOGS|LOGGING|LOGINFO.*|LOGDEST.*|TRACEBACK|TRACEBACKS)(_.*)?|.*_(DEBUG|VERBOSE)"
+)
 
 
 def set_xla_env(logical_shards: int, deterministic: bool) -> None:
@@ -41,18 +72,54 @@ def versions(config: Mapping[str, Any]) -> dict[str, str]:
         config: the run's fields; `logical_shards`, or else the number of devices, says into how many shards a batch is
             split.
     """
-    found = {name: importlib.metadata.version(name) for name in PACKAGES}
+    found = {"veegan_jax": __version__, **{name: importlib.metadata.version(name) for name in PACKAGES}}
     kind = jax.default_backend()
     found |= {"python": platform.python_version(), "platform": kind, "device": jax.devices()[0].device_kind}
     if kind == "cpu":
-        found |= {"processor": _processor(), "threads": os.environ.get("NPROC") or str(os.cpu_count())}
+        found |= {"processor": _processor(), "threads": os.environ.get("NPROC") or str(_num_cpus())}
     shards = config.get("logical_shards") or config.get("devices") or jax.device_count()
-    return found | {"XLA_FLAGS": os.environ.get("XLA_FLAGS", ""), "shards": str(shards)}
+    return found | {"XLA_FLAGS": os.environ.get("XLA_FLAGS", ""), "shards": str(shards)} | unusual_settings()
+
+
+def unusual_settings() -> dict[str, str]:
+    """Returns the settings of JAX, and the variables of the environment, that change numbers and are not as usual.
+
+    Variables are taken by the libraries that read them, so that one that this version does not know is named too.
+    """
+    found = {name: getattr(jax.config, name, usual) for name, usual in _SETTINGS.items()}
+    unusual = {name: str(value) for name, value in found.items() if value != _SETTINGS[name]}
+    return unusual | {name: value for name, value in sorted(os.environ.items()) if value and _may_matter(name)}
+
+
+def differences(then: Mapping[str, str], now: Mapping[str, str]) -> str:
+    """Returns what has changed, as `jax 0.10.2 → 0.11.0, …`; empty if nothing has."""
+    names = sorted(name for name in then.keys() | now.keys() if then.get(name) != now.get(name))
+    return ", ".join(f"{name} {then.get(name)} → {now.get(name)}" for name in names)
+
+
+def changed_settings(then: Mapping[str, str]) -> str:
+    """Returns which settings differ from those among the recorded `versions` of a checkpoint, as `differences` does."""
+    recorded = {name: value for name, value in then.items() if name in _SETTINGS or _may_matter(name)}
+    return differences(recorded, unusual_settings())
+
+
+def _may_matter(variable: str) -> bool:
+    """Returns whether a variable of the environment may change numbers, and is no setting that is looked up in JAX."""
+    if variable in {name.upper() for name in _SETTINGS}:
+        return False
+    return bool(_READ.fullmatch(variable)) and not _HARMLESS.fullmatch(variable)
+
+
+def _num_cpus() -> int:
+    """Returns the number of cores that this process may use, which a container or a scheduler may limit."""
+    if hasattr(os, "sched_getaffinity"):  # not on macOS
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _processor() -> str:
     """Returns the processor's name where Linux gives it: XLA compiles for that processor's instructions."""
     info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
+    lines = info.read_text("utf-8", errors="replace").splitlines() if info.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.machine()

@@ -8,11 +8,13 @@ from typing import Any
 import jax
 
 from veegan_jax.parallel import processes
+from veegan_jax.parallel.stop_signals import NOTICES, STOPPING, handled
 
 
 class StopSignals:
-    """Turns the first SIGTERM or Ctrl-C into a request to stop after the call in progress; a second one kills.
+    """Turns the first of some signals into a request to stop after the call in progress; a second request kills.
 
+    The signals are SIGTERM, Ctrl-C, and the notices SIGHUP, SIGUSR1, SIGUSR2 and SIGXCPU, which may be repeated.
     Several processes all stop after the same call when one of them gets SIGTERM: JAX informs the others.
     """
 
@@ -23,7 +25,7 @@ class StopSignals:
         self._calls = 0
 
     def __enter__(self) -> "StopSignals":
-        for number in (signal.SIGINT,) if self._together else (signal.SIGTERM, signal.SIGINT):
+        for number in handled([signal.SIGINT] if self._together else STOPPING):
             self._previous[number] = signal.signal(number, self._receive)
         return self
 
@@ -33,6 +35,8 @@ class StopSignals:
         else:
             self.received = signal.Signals(number).name
         self.__exit__()
+        for notice in self._previous.keys() & set(NOTICES):
+            signal.signal(notice, signal.SIG_IGN)  # A shell and the system may both say that a terminal is closed.
 
     def asked(self) -> bool:
         """Returns whether to stop now; to be called once before each call of the step."""

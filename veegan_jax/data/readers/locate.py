@@ -1,9 +1,7 @@
 """Finds the well-known sets of images on disk."""
 
-import os
-from pathlib import Path
-
 from veegan_jax.data.readers import tfds
+from veegan_jax.paths import path_of_variable
 
 
 def locate(path: str, name: str, tfds_name: str) -> str:
@@ -22,12 +20,12 @@ def locate(path: str, name: str, tfds_name: str) -> str:
     """
     if path:
         return path
-    root = os.environ.get("VEEGAN_DATA_DIR", "")
-    if root and (Path(root) / name).is_dir():
-        return str(Path(root) / name)
+    root = path_of_variable("VEEGAN_DATA_DIR")
+    if root and (root / name).is_dir():
+        return str(root / name)
     if tfds.is_prepared(tfds.PREFIX + tfds_name):
         return tfds.PREFIX + tfds_name
-    looked = f"no folder {Path(root) / name}" if root else "VEEGAN_DATA_DIR is not set"
+    looked = f"no folder {root / name}" if root else "VEEGAN_DATA_DIR is not set"
     raise ValueError(
         f"path is '', {looked} and TensorFlow Datasets has no prepared {tfds_name}; it must be a folder, or set "
         f"VEEGAN_DATA_DIR to the parent of a folder {name}, or run: {tfds.PREPARE} {tfds_name}"

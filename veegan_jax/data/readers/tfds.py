@@ -17,6 +17,7 @@ import numpy as np
 
 from veegan_jax.data.base import LabelledImages
 from veegan_jax.errors import one_line
+from veegan_jax.paths import path_of_variable
 
 PREFIX = "tfds:"
 # The command that prepares an official set.
@@ -124,7 +125,7 @@ def _builder(path: str) -> Any:
     import tensorflow_datasets  # The import takes half a second, which other data need not wait for.
 
     name = path.removeprefix(PREFIX)
-    root = Path(os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
+    root = path_of_variable("TFDS_DATA_DIR") or Path(os.path.expanduser("~/tensorflow_datasets"))
     try:
         if not NAME.fullmatch(name):
             raise ValueError("a name is like mnist, or mnist:3.0.1")
