@@ -155,7 +155,8 @@ def test_commands_take_all_examples_where_fewer_are_held_out_and_say_so(workdir,
     options = Options(command.__name__, None, workdir, "latest", HELD_OUT + 20, seed=0)
     command(options)
     out = capsys.readouterr().out
-    if command is not sample:  # the picture of samples shows some real images beside them
+    assert list(workdir.glob(f"{command.__name__}_*.png"))
+    if command is not sample:  # Only the picture of samples has real images, and it has one row of them.
         assert f"--num is {HELD_OUT + 20}; {HELD_OUT} examples are held out, and all of them are taken" in out
         assert f"{HELD_OUT} held-out examples" in out
         (arrays,) = workdir.glob(f"{command.__name__}_*.npz")

@@ -133,7 +133,10 @@ GROUPS: Mapping[str, Mapping[str, Field]] = {
         "log_every": Field(500, "The number of steps from one row of losses to the next.", minimum=1),
         "eval_every": Field(2_000, "The number of steps from one measurement and picture to the next.", minimum=1),
         "eval_samples": Field(
-            0, "The number of samples in a measurement; 0 for that of the data set's published protocol.", minimum=0
+            0,
+            "The number of samples in a measurement, and of real examples in the row of real data, so that it cannot "
+            "be above the number of images held out; 0 for that of the data set's published protocol.",
+            minimum=0,
         ),
         "ivom_images": Field(
             0,

@@ -112,6 +112,7 @@ def stacked_source(
         examples=examples,
         references=references,
         num_eval=STACKS_SCORED,
+        note=f"stacks of {len(train):,} digits to train from, and of {len(held_out):,} held out",
     )
 
 

@@ -37,7 +37,7 @@ class Recipe(NamedTuple):
         features: the width of the layer below the logits.
         dropout: the share of features that training drops.
         shift: training moves images by at most this number of pixels either way.
-        epochs: how often training sees each image.
+        epochs: how often training sees each image on average, since its batches are drawn with replacement.
         learning_rate: the peak of Adam's rate, a quarter of the way; the rate rises from 0 and falls to 0 linearly.
         seed: the seed of the initial weights and of all that training draws.
     """
