@@ -8,8 +8,8 @@ import pytest
 from veegan_jax.data import SOURCES
 from veegan_jax.metrics import COLUMNS, METRICS, default_best
 from veegan_jax.metrics.base import ARROWS, Column
-from veegan_jax.metrics.latent import RECONSTRUCTOR_COLUMNS, inversion_error, prior_gap, reconstruction_error
 from veegan_jax.metrics.diversity import SUPPORT
+from veegan_jax.metrics.latent import RECONSTRUCTOR_COLUMNS, inversion_error, prior_gap, reconstruction_error
 from veegan_jax.metrics.modes import KL, MODES, histogram_divergences
 
 NAMES = ("grid", "ring", "stacked_digits", "synthetic1200")  # the sources that need no files
