@@ -102,14 +102,14 @@ def test_latest_and_best_are_kept(tmp_path, experiment, state, metric, values, b
     for step, value in enumerate(values, start=1):
         checkpoints.save(step, state, {})
         checkpoints.add_scores(step, {metric: value, "other": 0.0})
-        assert checkpoints.steps() == sorted({step, checkpoints.best_step()})
+        assert checkpoints.steps() == sorted({step, checkpoints.best().step})
     checkpoints.save(5, state, {})  # A run that is stopped by a signal is saved, but not measured.
     checkpoints.wait()
     assert checkpoints.steps() == [best, 5]
-    assert checkpoints.best_step() == best
+    assert checkpoints.best().step == best
     checkpoints.close()
     again = opened(tmp_path, metric=metric, read_only=True)
-    assert again.best_step() == best
+    assert again.best().step == best
     again.close()
 
 
@@ -347,7 +347,7 @@ def test_the_best_is_one_that_was_measured_and_is_whole(tmp_path, experiment, st
     DAMAGES["another config in meta"](tmp_path, 2)
     checkpoints = opened(tmp_path, read_only=True)
     assert checkpoints.steps() == [1, 2, 3, 4]
-    assert checkpoints.best_step() == 3  # The latest of equals is the best.
+    assert checkpoints.best().step == 3  # The latest of equals is the best.
     checkpoints.close()
 
 
@@ -356,7 +356,7 @@ def test_damaged_scores_hide_no_checkpoint_and_are_not_the_best(tmp_path, experi
     save(tmp_path, state, experiment.config, 1, 2, kl=[0.2, 0.1])
     damage(tmp_path / "checkpoints" / "2" / SCORES)
     checkpoints = opened(tmp_path, read_only=True)
-    assert checkpoints.best_step() == 1
+    assert checkpoints.best().step == 1
     assert checkpoints.restore(template).step == 2
     checkpoints.close()
 

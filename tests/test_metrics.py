@@ -8,8 +8,8 @@ import pytest
 from veegan_jax.data import SOURCES
 from veegan_jax.metrics import COLUMNS, METRICS, default_best
 from veegan_jax.metrics.base import ARROWS, Column
+from veegan_jax.metrics.diversity import SUPPORT
 from veegan_jax.metrics.latent import RECONSTRUCTOR_COLUMNS, inversion_error, prior_gap, reconstruction_error
-from veegan_jax.metrics.manifold import SUPPORT
 from veegan_jax.metrics.modes import KL, MODES, histogram_divergences
 
 NAMES = ("grid", "ring", "stacked_digits", "synthetic1200")  # the sources that need no files
@@ -161,18 +161,27 @@ def test_one_name_is_one_column():
 def test_titles_and_directions_by_hand():
     assert KL.title == "reverse KL (nats) ↓"
     assert MODES.title == "modes ↑"
-    assert SUPPORT.title == "support"
+    assert SUPPORT.title == "support ≈ real"
     assert KL.goodness(0.1) > KL.goodness(0.2)
     assert MODES.goodness(9.0) > MODES.goodness(8.0)
     assert SUPPORT.goodness(9.0) > SUPPORT.goodness(8.0)
     higher = {name for name, column in COLUMNS.items() if column.direction == "higher"}
     calibrated = {"calibrated_modes", "calibrated_high_quality"}
-    assert higher == {"modes", "high_quality", "precision", "recall", *calibrated}
+    neighbours = {"precision", "recall", "coverage", "clipped_density", "clipped_coverage", "fidelity_diversity"}
+    assert higher == {"modes", "high_quality", *neighbours, *calibrated}
+    as_real = {name for name, column in COLUMNS.items() if column.direction == "as real"}
+    assert as_real == {"density", "rke", "support", "vendi", "authpct"}
 
 
 @pytest.mark.parametrize(
     ("metrics", "best"),
-    [(("mixture", "plane"), "kl"), (("labelled_images", "inception"), "kl"), (("manifold", "inception"), "ndb")],
+    [
+        (("mixture", "plane"), "bin_kl"),
+        (("subspace_mixture",), "bin_kl"),
+        (("stacked_modes", "manifold"), "kl"),
+        (("labelled_images", "inception"), "kl"),
+        (("unlabelled_images", "inception"), "fidelity_diversity"),
+    ],
 )
 def test_checkpoints_are_ranked_by_what_all_data_of_a_kind_have(metrics, best):
     columns = [column for name in metrics for column in METRICS[name].columns]

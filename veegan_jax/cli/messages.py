@@ -50,19 +50,27 @@ def _device_is_full(error: Exception) -> bool:
 
 
 def _show_warnings() -> None:
-    """Shows the project's own warnings as one line each.
+    """Shows the project's own warnings, and what it says of its choices, as one line each.
 
     What the libraries below log is not shown: they raise an error as well where it matters.
     """
     absl_logging.use_absl_handler()
     absl_logging.set_verbosity(absl_logging.FATAL)
     handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("warning: %(message)s"))
+    handler.setFormatter(_Lines())
     logger = logging.getLogger("veegan_jax")
     logger.handlers = [handler]  # the only one, also in a child, whose stderr is another than its parent's
-    logger.setLevel(logging.WARNING)
+    logger.setLevel(logging.INFO)
     logger.propagate = False
     sys.unraisablehook = _show_unraisable
+
+
+class _Lines(logging.Formatter):
+    """Formats a warning as "warning: …", and anything less as it is."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Returns the line of a record."""
+        return f"warning: {record.getMessage()}" if record.levelno >= logging.WARNING else record.getMessage()
 
 
 def _show_unraisable(raised: "sys.UnraisableHookArgs") -> None:

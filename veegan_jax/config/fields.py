@@ -151,8 +151,9 @@ GROUPS: Mapping[str, Mapping[str, Field]] = {
         ),
         "best_metric": Field(
             "",
-            "The score by which a checkpoint is the best, one of those that the data have. Empty for the reverse KL "
-            "(`kl`); where there is none, for the share of statistically different bins (`ndb`).",
+            "The score by which a checkpoint is the best, one of those that the data have. Empty for the "
+            "(K+1)-bin KL of mixtures (`bin_kl`), the reverse KL of other modes and classes (`kl`), and the smaller of "
+            "clipped density and clipped coverage of images without labels (`fidelity_diversity`).",
         ),
     },
     "Comparison": {

@@ -70,14 +70,15 @@ def unlabelled_source(train: Images, held_out: Images, resident_gib: float) -> S
     def batches_of_host(step: int, batch_size: int) -> Iterator[np.ndarray]:
         return batches(train, batch_size, step=step, shard=jax.process_index(), shards=jax.process_count())
 
+    kept = read_all(held_out)
     return Source(
         shape=train.shape,
         bounded=True,
         train=read_all(train) if resident else None,
-        held_out=read_all(held_out),
+        held_out=kept,
         sample=IMAGES.sample,
         examples=IMAGES,
-        references={"manifold": None, "inception": None},
+        references={"unlabelled_images": kept, "inception": None},
         num_eval=held_out.num,
         stream=None if resident else Stream(train.num, batches_of_host, decode),
     )

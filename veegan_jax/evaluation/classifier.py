@@ -20,6 +20,7 @@ import optax
 from flax import traverse_util
 
 from veegan_jax.errors import UserError, one_line
+from veegan_jax.metrics.base import Recognised
 from veegan_jax.ops.chunks import map_in_chunks
 from veegan_jax.paths import path_of_variable
 from veegan_jax.storage.files import digest, replacing
@@ -81,16 +82,15 @@ class Classifier:
     def __init__(self, recipe: Recipe, num_classes: int, params: Any):
         module = Cnn(recipe, num_classes)
 
-        def outputs(params: Any, images: jax.Array) -> tuple[jax.Array, jax.Array]:
+        def outputs(params: Any, images: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
             logits, features = module.apply({"params": params}, scaled(images))
-            return jnp.argmax(logits, axis=-1), features
+            return jnp.argmax(logits, axis=-1), features, jax.nn.softmax(logits)
 
         self._params, self._outputs = params, jax.jit(outputs)
 
-    def __call__(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Returns the classes, int `[N]`, and the activations below the logits, float32 `[N, D]`, of images."""
-        labels, features = map_in_chunks(lambda x: self._outputs(self._params, x), images, size=TEST_BATCH)
-        return labels, features
+    def __call__(self, images: np.ndarray) -> Recognised:
+        """Returns the classes, the activations below the logits, and the probabilities of classes, of images."""
+        return Recognised(*map_in_chunks(lambda x: self._outputs(self._params, x), images, size=TEST_BATCH))
 
 
 def scaled(images: jax.Array) -> jax.Array:

@@ -67,6 +67,8 @@ class Scorer:
             raise UserError(str(error)) from error
         self.columns: tuple[Column, ...] = tuple(c for metric in self.metrics.values() for c in metric.columns)
         self._warned: set[tuple[Column, ...]] = set()
+        if too_few := self._too_few():
+            _log.warning("%s; these scores are left out", too_few)
 
     @functools.cached_property
     def examples(self) -> RealExamples:
@@ -94,6 +96,16 @@ class Scorer:
             self.source.note,
             *(self._attempt(metric.columns, metric.note, "") for metric in self.metrics.values()),
         ]
+
+    def _too_few(self) -> str:
+        """Returns which scores need more examples than are measured, and how many; an empty text if none does."""
+        num = min(self.num, self.source.num_train)
+        leasts = sorted({column.least for column in self.columns if column.least > num})
+        needs = [
+            f"{', '.join(column.name for column in self.columns if column.least == least)} need {least} or more"
+            for least in leasts
+        ]
+        return f"{num} examples are measured, and {'; '.join(needs)}" if needs else ""
 
     def _try(self, column: Column, score: Callable[[], float]) -> Scores:
         """Returns one score by its name, or nothing if it fails."""

@@ -50,7 +50,8 @@ def table(evaluation: Evaluation, rows: Mapping[str, Sequence[Scores]], real: Sc
         seeds if config.num_seeds > 1 else f"seed {config.seed}",
         f"IvOM: mean squared error per pixel on [0, 1] of {config.ivom_images} images" if config.ivom_images else "",
     ]
-    return score_table(config.data, evaluation.columns, {**rows, "real data": [real]}, notes, published(config))
+    scores = {**rows, "real data": [real]}
+    return score_table(config.data, evaluation.columns, scores, notes, evaluation.num, published(config))
 
 
 def score_table(
@@ -58,6 +59,7 @@ def score_table(
     columns: Sequence[Column],
     rows: Mapping[str, Sequence[Scores]],
     notes: Iterable[str],
+    num: int,
     published: Rows = MappingProxyType({}),
 ) -> str:
     """Returns scores as Markdown.
@@ -67,23 +69,31 @@ def score_table(
         columns: the columns that are shown. Any other that was measured follows; "–" stands where there is no score.
         rows: the scores of each row's replicas; none for a row that has diverged.
         notes: what the rows have in common, and how scores are defined; empty texts are left out.
+        num: the number of samples of a row, which bounds some scores.
         published: the figures that others have published, below the rows.
     """
     measured = {name for replicas in rows.values() for scores in replicas for name in scores}
     known = dict.fromkeys((*columns, *COLUMNS.values()))
     shown = [column for column in known if column in columns or column.name in measured]
-    texts = {**{name: _row(replicas) for name, replicas in rows.items()}, **published}
+    texts = {**{name: _row(replicas, num) for name, replicas in rows.items()}, **published}
     body = [[name, *(row.get(column.name, "–") for column in shown)] for name, row in texts.items()]
     headings, align = [data, *(column.title for column in shown)], ["left", *["right"] * len(shown)]
     lines = tabulate(body, headings, tablefmt="github", disable_numparse=True, colalign=align)
     return f"{lines}\n\n" + "; ".join(filter(None, notes)) + "."
 
 
-def _row(replicas: Sequence[Scores]) -> dict[str, str]:
+def _row(replicas: Sequence[Scores], num: int) -> dict[str, str]:
+    """Returns the text of each score; "≥" stands before one that is as large as `num` samples can show."""
     if not replicas:
         return {}
     mean, error = mean_and_error(replicas)
-    return {name: _number(mean[name]) + (f" ± {_number(error[name])}" if len(replicas) > 1 else "") for name in mean}
+
+    def text(name: str) -> str:
+        limit = COLUMNS[name].limit if name in COLUMNS else None
+        bound = "≥ " if limit and any(replica[name] >= limit(num) for replica in replicas) else ""
+        return bound + number(mean[name]) + (f" ± {number(error[name])}" if len(replicas) > 1 else "")
+
+    return {name: text(name) for name in mean}
 
 
 def save_results(stem: Path, step: int, replicas: Sequence[Scores], real: Scores, markdown: str) -> None:
@@ -97,5 +107,8 @@ def save_results(stem: Path, step: int, replicas: Sequence[Scores], real: Scores
     write_atomically(stem.with_suffix(".md"), markdown + "\n")
 
 
-def _number(value: float) -> str:
-    return f"{value:,.0f}" if float(value).is_integer() else f"{value:.4g}"
+def number(value: float) -> str:
+    """Returns a score as text: whole from 1,000 on, with four digits below that."""
+    if not math.isfinite(value):
+        return str(value)
+    return f"{value:,.0f}" if abs(value) >= 999.95 or float(value).is_integer() else f"{value:.4g}"

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from veegan_jax.metrics.base import Column, Features, Metric, MetricType
 from veegan_jax.metrics.features import digit_modes, inception, labelled_images
 from veegan_jax.metrics.latent import INVERSION_COLUMNS, RECONSTRUCTOR_COLUMNS
-from veegan_jax.metrics.manifold import NDB, manifold, plane
-from veegan_jax.metrics.mixture import mixture, subspace_mixture
+from veegan_jax.metrics.manifold import NDB, manifold, plane, unlabelled_images
+from veegan_jax.metrics.mixture import BIN_KL, mixture, subspace_mixture
 from veegan_jax.metrics.modes import KL, stacked_modes
+from veegan_jax.metrics.neighbours import FIDELITY_DIVERSITY
 
 METRICS: dict[str, MetricType] = {
     "mixture": mixture,
@@ -16,6 +17,7 @@ METRICS: dict[str, MetricType] = {
     "digit_modes": digit_modes,
     "labelled_images": labelled_images,
     "manifold": manifold,
+    "unlabelled_images": unlabelled_images,
     "plane": plane,
     "inception": inception,
 }
@@ -26,13 +28,17 @@ COLUMNS: dict[str, Column] = {
     for column in columns
 }
 
+# Checkpoints are ranked by the first of these that the data have: where modes are known, one number for modes and
+# quality, or the reverse KL; else fidelity and diversity. Version 0.1.0 measured the second and the last only.
+RANKING = (BIN_KL, KL, FIDELITY_DIVERSITY, NDB)
+
 
 def default_best(columns: Sequence[Column]) -> Column:
     """Returns the column by which checkpoints are ranked where the config names none.
 
-    It is the reverse KL where modes are known, else the share of statistically different bins, else the first column.
+    It is the first of `RANKING` among the columns, else the first column.
     """
-    return next((column for column in (KL, NDB) if column in columns), columns[0])
+    return next((column for column in RANKING if column in columns), columns[0])
 
 
-__all__ = ["COLUMNS", "METRICS", "Column", "Features", "Metric", "MetricType", "default_best"]
+__all__ = ["COLUMNS", "METRICS", "RANKING", "Column", "Features", "Metric", "MetricType", "default_best"]

@@ -5,7 +5,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-ARROWS = {"higher": "↑", "lower": "↓", "as real": ""}
+ARROWS = {"higher": "↑", "lower": "↓", "as real": "≈ real"}
 
 
 class Column(NamedTuple):
@@ -18,6 +18,8 @@ class Column(NamedTuple):
         direction: which value is better. "as real" stands for a score that is best where real data's is.
         definition: what is computed, in one line.
         source: the paper that defines it, with section or equation.
+        least: the smallest number of samples, and of real examples, of which it can be computed.
+        limit: `limit(n)` is the largest score of n samples, which is then only a lower bound; None if there is none.
     """
 
     name: str
@@ -26,10 +28,12 @@ class Column(NamedTuple):
     direction: Literal["higher", "lower", "as real"]
     definition: str
     source: str
+    least: int = 1
+    limit: Callable[[int], float] | None = None
 
     @property
     def title(self) -> str:
-        """The heading with unit and arrow, such as "reverse KL (nats) ↓"."""
+        """The heading with unit and direction, such as "reverse KL (nats) ↓" or "support ≈ real"."""
         unit = f"({self.unit})" if self.unit else ""
         return " ".join(filter(None, (self.heading, unit, ARROWS[self.direction])))
 
@@ -40,6 +44,17 @@ class Column(NamedTuple):
         real data.
         """
         return -score if self.direction == "lower" else score
+
+
+def measured(num: int, *scores: tuple[tuple[Column, ...], Callable[[], dict[str, float]]]) -> dict[str, float]:
+    """Computes the scores for which there are enough examples.
+
+    Args:
+        num: the number of samples or of real examples, whichever is smaller.
+        scores: columns, and the function that gives their scores.
+    """
+    found = [compute() for columns, compute in scores if all(num >= column.least for column in columns)]
+    return {name: score for scores in found for name, score in scores.items()}
 
 
 class Metric(NamedTuple):
@@ -59,9 +74,22 @@ class Metric(NamedTuple):
     note: Callable[[], str]
 
 
-# A classifier whose hidden activations serve as features: from images, `[N, H, W]` or `[N, H, W, C]`, either uint8 from
-# 0 to 255 or float32 from −1 to 1, to classes, int `[N]`, and features, float32 `[N, D]`.
-ImageClassifier = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+class Recognised(NamedTuple):
+    """What a classifier says of images.
+
+    Attributes:
+        labels: the classes, int `[N]`.
+        features: the hidden activations, float32 `[N, D]`.
+        posteriors: the probabilities of the classes, float32 `[N, classes]`.
+    """
+
+    labels: np.ndarray
+    features: np.ndarray
+    posteriors: np.ndarray
+
+
+# A classifier of images, `[N, H, W]` or `[N, H, W, C]`, either uint8 from 0 to 255 or float32 from −1 to 1.
+ImageClassifier = Callable[[np.ndarray], Recognised]
 
 
 class FeatureNetwork(NamedTuple):

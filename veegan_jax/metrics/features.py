@@ -14,10 +14,20 @@ from typing import Any
 
 import numpy as np
 
-from veegan_jax.metrics.base import Column, Features, ImageClassifier, Metric, MetricType
-from veegan_jax.metrics.manifold import NEIGHBOUR, PRECISION, RECALL, precision_recall
-from veegan_jax.metrics.modes import JSD, KL, MODES, histogram_divergences, split_channels, tuple_scores
-from veegan_jax.metrics.two_sample import MOST_COMPARED, frechet_distance, kernel_distance
+from veegan_jax.metrics.base import Column, Features, ImageClassifier, Metric, MetricType, measured
+from veegan_jax.metrics.distances import MOST_COMPARED, distances
+from veegan_jax.metrics.diversity import RKE, VENDI, bandwidth, posterior_vendi, rke_modes, vendi
+from veegan_jax.metrics.memorisation import (
+    AUTHPCT,
+    FLD,
+    LikelihoodReference,
+    authentic_share,
+    likelihood_divergence,
+    likelihood_reference,
+)
+from veegan_jax.metrics.modes import EXCESS_KL, JSD, KL, MODES, histogram_divergences, split_channels, tuple_scores
+from veegan_jax.metrics.neighbours import NEIGHBOUR, NEIGHBOUR_COLUMNS, WIDE_NEIGHBOUR, neighbour_scores
+from veegan_jax.metrics.two_sample import frechet_distance, kernel_distance
 
 # At most this number of images of each sample is compared by FID and KID.
 MOST_FEATURES = 10_000
@@ -30,6 +40,7 @@ FID = Column(
     definition="The squared 2-Wasserstein distance between Gaussians with the moments of samples and of real images, "
     "in Inception's features.",
     source="Heusel et al., NIPS 2017",
+    least=2,
 )
 KID = Column(
     name="kid",
@@ -39,6 +50,7 @@ KID = Column(
     definition="The unbiased squared maximum mean discrepancy between samples and real images, in Inception's D "
     "features, under the kernel (⟨a, b⟩/D + 1)³. It is about 0, of either sign, for equal distributions.",
     source="Bińkowski et al., ICLR 2018, section 4",
+    least=2,
 )
 CLASSIFIER_FID = FID._replace(
     name="classifier_fid",
@@ -50,28 +62,31 @@ CLASSIFIER_KID = KID._replace(
     heading="KID (classifier)",
     definition="As KID, in the features of a classifier trained on the data at hand: it cannot be compared with KID.",
 )
-CLASSIFIER_COLUMNS = (CLASSIFIER_FID, CLASSIFIER_KID, PRECISION, RECALL)
+FEATURE_COLUMNS = (CLASSIFIER_FID, CLASSIFIER_KID, *NEIGHBOUR_COLUMNS, RKE, AUTHPCT, FLD)
 
 
 def make_digit_modes(reference: Any, features: Features) -> Metric:
     """Makes the scores of stacked MNIST (VEEGAN, section 4.2): distinct tuples of digits, and how real digits look.
 
-    The classifier sees each channel by itself. FID, KID, precision and recall compare the channels as single digits:
-    they judge how digits look, while the modes judge how digits are combined.
+    The classifier sees each channel by itself. The scores of features compare the channels as single digits: they judge
+    how digits look, while modes and Vendi score judge how digits are combined.
 
     Args:
         reference: labelled single digits, uint8 `[N, H, W]`; samples are `[N, H, W, channels]`.
         features: supplies the classifier.
     """
     classifier = functools.cache(lambda: features.classifier(reference))
-    compare = _comparison(classifier, reference.train_images)
+    comparison = _Comparison(classifier, reference)
 
     def score(samples: np.ndarray, real: np.ndarray) -> dict[str, float]:
-        digits, activations = classifier()[0](split_channels(samples))
-        return {**tuple_scores(digits, samples.shape[-1]), **compare(activations)}
+        channels = samples.shape[-1]
+        found = classifier()[0](split_channels(samples))
+        posteriors = [found.posteriors[channel::channels] for channel in range(channels)]
+        scores = {**tuple_scores(found.labels, channels), "vendi": posterior_vendi(posteriors)}
+        return {**scores, **comparison.scores(found.features, len(samples))}
 
     def note() -> str:
-        return f"{_note('digits', classifier()[1], reference)}, and take each channel as a digit by itself"
+        return f"{comparison.note('digits')}, and take each channel as a digit by itself"
 
     return Metric(score, digit_modes.columns, note)
 
@@ -84,15 +99,16 @@ def make_labelled_images(reference: Any, features: Features) -> Metric:
         features: supplies the classifier.
     """
     classifier = functools.cache(lambda: features.classifier(reference))
-    compare = _comparison(classifier, reference.train_images)
+    comparison = _Comparison(classifier, reference)
     num_classes = int(np.max(reference.train_labels)) + 1
 
     def score(samples: np.ndarray, real: np.ndarray) -> dict[str, float]:
-        labels, activations = classifier()[0](samples)
-        return {**histogram_divergences(labels, num_classes), **compare(activations)}
+        found = classifier()[0](samples)
+        scores = {**histogram_divergences(found.labels, num_classes), "vendi": vendi(found.features)}
+        return {**scores, **comparison.scores(found.features, len(samples))}
 
     def note() -> str:
-        return f"{_note('classes', classifier()[1], reference)}; KL and JSD: over {num_classes} classes"
+        return f"{comparison.note('classes')}; KL and JSD: over {num_classes} classes"
 
     return Metric(score, labelled_images.columns, note)
 
@@ -111,9 +127,13 @@ def make_inception(reference: Any, features: Features) -> Metric:
         return Metric(lambda samples, real: {}, (), lambda: "")
 
     def score(samples: np.ndarray, real: np.ndarray) -> dict[str, float]:
-        x = network.features(as_uint8(samples[:MOST_FEATURES]))
-        y = network.features(as_uint8(real[:MOST_FEATURES]) if reference is None else reference[:MOST_FEATURES])
-        return {"fid": frechet_distance(x, y), "kid": kernel_distance(x, y)}
+        images = as_uint8(real[:MOST_FEATURES]) if reference is None else reference[:MOST_FEATURES]
+
+        def compare() -> dict[str, float]:
+            x, y = network.features(as_uint8(samples[:MOST_FEATURES])), network.features(images)
+            return {"fid": frechet_distance(x, y), "kid": kernel_distance(x, y)}
+
+        return measured(min(len(samples), len(images)), (inception.columns, compare))
 
     note = f"FID and KID: over at most {MOST_FEATURES:,} images (50,000 is usual), in the features of {network.name}"
     return Metric(score, inception.columns, lambda: note)
@@ -124,33 +144,58 @@ def as_uint8(images: np.ndarray) -> np.ndarray:
     return np.clip(np.round((images + 1) * 127.5), 0, 255).astype(np.uint8)
 
 
-def _comparison(
-    classifier: Callable[[], tuple[ImageClassifier, float]], train_images: np.ndarray
-) -> Callable[[np.ndarray], dict[str, float]]:
-    """Returns a function that compares features `[N, D]` with those of training images."""
+class _Comparison:
+    """Compares features of samples with those of training images, by the scores of `FEATURE_COLUMNS`."""
 
-    @functools.cache
-    def real() -> np.ndarray:
-        chosen = np.random.default_rng(0).permutation(len(train_images))[:MOST_FEATURES]
-        return classifier()[0](train_images[chosen])[1]
+    def __init__(self, classifier: Callable[[], tuple[ImageClassifier, float]], labelled: Any):
+        self._classifier, self._labelled = classifier, labelled
+        # The note shows the bandwidth that scores had last.
+        self._bandwidth = 0.0
 
-    def compare(features: np.ndarray) -> dict[str, float]:
-        x, y = features[:MOST_FEATURES], real()
-        distances = {"classifier_fid": frechet_distance(x, y), "classifier_kid": kernel_distance(x, y)}
-        return {**distances, **precision_recall(x, y)}
+    def _features(self, images: np.ndarray) -> np.ndarray:
+        chosen = np.random.default_rng(0).permutation(len(images))[:MOST_FEATURES]
+        return self._classifier()[0](images[chosen]).features
 
-    return compare
+    @functools.cached_property
+    def _real(self) -> np.ndarray:
+        return self._features(self._labelled.train_images)
+
+    @functools.cached_property
+    def _likelihood(self) -> LikelihoodReference:
+        return likelihood_reference(self._real, self._features(self._labelled.test_images))
+
+    def scores(self, features: np.ndarray, num: int) -> dict[str, float]:
+        """Returns the scores of features `[N, D]` of `num` samples, as far as these suffice."""
+        x, y = features[:MOST_FEATURES], self._real
+        d = distances(x, y)
+        self._bandwidth = bandwidth(d)
+
+        def moments() -> dict[str, float]:
+            return {"classifier_fid": frechet_distance(x, y), "classifier_kid": kernel_distance(x, y)}
+
+        return {
+            **neighbour_scores(d),
+            "rke": rke_modes(d, self._bandwidth),
+            **measured(
+                min(num, len(y), len(self._labelled.test_images)),
+                ((CLASSIFIER_FID, CLASSIFIER_KID), moments),
+                ((AUTHPCT,), lambda: {"authpct": authentic_share(d)}),
+                ((FLD,), lambda: {"fld": likelihood_divergence(x, self._likelihood)}),
+            ),
+        }
+
+    def note(self, what: str) -> str:
+        """Returns how images are recognised and compared; `what` names the classes."""
+        accuracy, tested = self._classifier()[1], len(self._labelled.test_labels)
+        sigma = f" of bandwidth {self._bandwidth:.3g}" if self._bandwidth else ""
+        return (
+            f"{what} classified by a CNN of {100 * accuracy:.2f} % accuracy on {tested:,} test images; FID and KID (of "
+            f"at most {MOST_FEATURES:,} images), precision and recall ({NEIGHBOUR}-NN), density and coverage "
+            f"({WIDE_NEIGHBOUR}-NN, all of at most {MOST_COMPARED:,}), RKE modes (a Gaussian kernel{sigma}), AuthPct "
+            "and FLD are in that CNN's features, not Inception's, against training images"
+        )
 
 
-def _note(what: str, accuracy: float, reference: Any) -> str:
-    tested = len(reference.test_labels)
-    return (
-        f"{what} classified by a CNN of {100 * accuracy:.2f} % accuracy on {tested:,} test images; FID and KID (of at "
-        f"most {MOST_FEATURES:,} images), precision and recall (by {NEIGHBOUR}-NN manifolds of {MOST_COMPARED:,}) are "
-        "in that CNN's features, not Inception's, against training images"
-    )
-
-
-digit_modes = MetricType((MODES, KL, JSD, *CLASSIFIER_COLUMNS), make_digit_modes)
-labelled_images = MetricType((KL, JSD, *CLASSIFIER_COLUMNS), make_labelled_images)
+digit_modes = MetricType((MODES, KL, EXCESS_KL, JSD, VENDI, *FEATURE_COLUMNS), make_digit_modes)
+labelled_images = MetricType((KL, EXCESS_KL, JSD, VENDI, *FEATURE_COLUMNS), make_labelled_images)
 inception = MetricType((FID, KID), make_inception)

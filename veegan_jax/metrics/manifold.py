@@ -1,43 +1,42 @@
-"""Whether samples lie where real data do, and cover them: k-NN manifolds, bins and duplicates of features `[N, D]`.
+"""Whether samples lie where real data do, and cover them: nearest neighbours, bins and duplicates of features `[N, D]`.
 
-No reference is needed: samples are compared with the real examples that are given with them.
+Samples are compared with the real examples that are given with them.
 """
 
+import functools
 from typing import Any
 
 import numpy as np
 
-from veegan_jax.metrics.base import Column, Features, Metric, MetricType
-from veegan_jax.metrics.two_sample import MMD, MOST_COMPARED, SLICED_WASSERSTEIN, mmd, sliced_wasserstein
+from veegan_jax.metrics.base import Column, Features, Metric, MetricType, measured
+from veegan_jax.metrics.distances import MOST_COMPARED, Distances, distances
+from veegan_jax.metrics.diversity import RKE, SUPPORT, VENDI, bandwidth, rke_modes, support, vendi
+from veegan_jax.metrics.memorisation import (
+    AUTHPCT,
+    FLD,
+    MOST_LIKELIHOOD,
+    LikelihoodReference,
+    authentic_share,
+    likelihood_divergence,
+    likelihood_reference,
+)
+from veegan_jax.metrics.neighbours import (
+    NEIGHBOUR,
+    NEIGHBOUR_COLUMNS,
+    WIDE_NEIGHBOUR,
+    density_coverage_of,
+    neighbour_scores,
+    precision_recall_of,
+)
+from veegan_jax.metrics.two_sample import MMD, SLICED_WASSERSTEIN, mmd, sliced_wasserstein
 
-# The radius of an example's ball is the distance to this nearest neighbour (Kynkäänniemi et al. 2019, section 3.1).
-NEIGHBOUR = 3
 # `different_bins` has this number of bins; two bins differ beyond the two-sided 5 % point of a normal distribution.
 NUM_BINS, SIGNIFICANT = 100, 1.96
-# Two examples are duplicates if they are closer than this quantile of real data's distances to the nearest neighbour.
-DUPLICATE_QUANTILE = 0.1
 # Data of more coordinates than the first number are compared by random projections, of the second number.
 MOST_COORDINATES, PROJECTIONS = 1024, 512
 # `different_bins` compares at most this number of examples of each sample.
 MOST_BINNED = 10_000
 
-PRECISION = Column(
-    name="precision",
-    heading="precision",
-    unit="%",
-    direction="higher",
-    definition="The share of samples within the 3-NN manifold of real data, that is no farther from some real example "
-    "than its third nearest real neighbour is. Labelled images are compared in a classifier's features.",
-    source="Kynkäänniemi et al., NeurIPS 2019, equations 1 to 3",
-)
-RECALL = Column(
-    name="recall",
-    heading="recall",
-    unit="%",
-    direction="higher",
-    definition="The share of real examples within the 3-NN manifold of the samples.",
-    source="Kynkäänniemi et al., NeurIPS 2019, equations 1 to 3",
-)
 NDB = Column(
     name="ndb",
     heading="NDB",
@@ -47,34 +46,85 @@ NDB = Column(
     "and of real examples differ by a two-proportion z-test at 5 %. Equal distributions score about 5.",
     source="Richardson and Weiss, NeurIPS 2018",
 )
-SUPPORT = Column(
-    name="support",
-    heading="support",
-    unit="",
-    direction="as real",
-    definition="The number of equally likely examples that would give as many duplicates as the samples hold, by "
-    "the birthday paradox. Duplicates are closer than 90 % of real examples are to their nearest neighbour.",
-    source="Arora and Zhang, arXiv 1706.08224",
-)
+COORDINATE_COLUMNS = (*NEIGHBOUR_COLUMNS, RKE, NDB, SUPPORT)
 
 
 def make_manifold(reference: Any, features: Features) -> Metric:
-    """Makes precision, recall, different bins and duplicates of any data, from the coordinates as they are.
+    """Makes the scores of any data without labels, from the coordinates as they are.
 
     Where there are more than 1,024 coordinates, as pixels of images, the scores are of 512 random projections, always
     the same ones, which change distances by a few per cent (Johnson and Lindenstrauss, 1984).
     """
+    widths: list[float] = []
 
     def score(samples: np.ndarray, real: np.ndarray) -> dict[str, float]:
         x, y = _coordinates(samples), _coordinates(real)
-        return {**precision_recall(x, y), "ndb": different_bins(x, y), "support": birthday_support(x, y)}
+        d = distances(x, y)
+        return {**_compare(x, y, d, widths), "vendi": vendi(x)}
 
-    note = (
-        f"precision, recall: within the {NEIGHBOUR}-NN manifold of at most {MOST_COMPARED:,} examples; NDB: the share "
-        f"of {NUM_BINS} bins that samples and real data fill differently, 5 % by chance; support: by the birthday "
-        "paradox, to compare with real data's"
+    return Metric(score, manifold.columns, lambda: _note(widths))
+
+
+def make_unlabelled_images(reference: Any, features: Features) -> Metric:
+    """Makes the scores of `manifold`, and whether training images were learnt by heart.
+
+    Args:
+        reference: held-out images, uint8 `[N, H, W, C]`; the real examples that are scored with are training images.
+        features: not used.
+    """
+    widths: list[float] = []
+
+    @functools.cache
+    def held_out() -> np.ndarray:
+        chosen = np.random.default_rng(0).permutation(len(reference))[:MOST_LIKELIHOOD]
+        return _coordinates(reference[chosen].astype(np.float32) / np.float32(127.5) - 1)
+
+    @functools.lru_cache(maxsize=1)  # A run is scored with the same training images every time.
+    def prepared(content: bytes, shape: tuple[int, ...]) -> LikelihoodReference:
+        return likelihood_reference(np.frombuffer(content, np.float32).reshape(shape), held_out())
+
+    def score(samples: np.ndarray, real: np.ndarray) -> dict[str, float]:
+        x, y = _coordinates(samples), _coordinates(real)
+        d = distances(x, y)
+        memorised = measured(
+            min(d.least, len(reference)),
+            ((AUTHPCT,), lambda: {"authpct": authentic_share(d)}),
+            ((FLD,), lambda: {"fld": likelihood_divergence(x, prepared(y.tobytes(), y.shape))}),
+        )
+        return {**_compare(x, y, d, widths), "vendi": vendi(x), **memorised}
+
+    return Metric(score, unlabelled_images.columns, lambda: _note(widths))
+
+
+def make_plane(reference: Any, features: Features) -> Metric:
+    """Makes the scores of coordinates, and distances of distributions in the plane."""
+    widths: list[float] = []
+
+    def score(samples: np.ndarray, real: np.ndarray) -> dict[str, float]:
+        gaps = {"sliced_wasserstein": sliced_wasserstein(samples, real), "mmd": mmd(samples, real)}
+        return {**_compare(samples, real, distances(samples, real), widths), **gaps}
+
+    return Metric(score, plane.columns, lambda: _note(widths))
+
+
+def _compare(x: np.ndarray, real: np.ndarray, d: Distances, widths: list[float]) -> dict[str, float]:
+    """Returns the scores of `COORDINATE_COLUMNS`, and keeps the bandwidth of RKE for the note."""
+    widths[:] = [bandwidth(d)]
+    return {
+        **neighbour_scores(d),
+        "rke": rke_modes(d, widths[0]),
+        "ndb": different_bins(x, real),
+        **measured(d.least, ((SUPPORT,), lambda: {"support": support(d)})),
+    }
+
+
+def _note(widths: list[float]) -> str:
+    sigma = f", bandwidth {widths[0]:.3g}" if widths else ""
+    return (
+        f"precision, recall: {NEIGHBOUR}-NN, density, coverage: {WIDE_NEIGHBOUR}-NN, of at most {MOST_COMPARED:,} "
+        f"examples; RKE modes: Gaussian kernel{sigma}; NDB: the share of {NUM_BINS} bins that samples and real data "
+        "fill differently, 5 % by chance; support: by the birthday paradox, ≥ where at most one pair is a duplicate"
     )
-    return Metric(score, manifold.columns, lambda: note)
 
 
 def _coordinates(x: np.ndarray) -> np.ndarray:
@@ -83,51 +133,6 @@ def _coordinates(x: np.ndarray) -> np.ndarray:
         return flat
     directions = np.random.default_rng(0).standard_normal((flat.shape[1], PROJECTIONS), np.float32)
     return flat @ directions / np.float32(np.sqrt(PROJECTIONS))
-
-
-def make_plane(reference: Any, features: Features) -> Metric:
-    """Makes the scores of `manifold`, and distances of distributions in the plane."""
-    coverage = make_manifold(reference, features)
-
-    def score(samples: np.ndarray, real: np.ndarray) -> dict[str, float]:
-        distances = {"sliced_wasserstein": sliced_wasserstein(samples, real), "mmd": mmd(samples, real)}
-        return {**coverage.score(samples, real), **distances}
-
-    return Metric(score, plane.columns, coverage.note)
-
-
-def precision_recall(x: np.ndarray, real: np.ndarray) -> dict[str, float]:
-    """Computes improved precision and recall (Kynkäänniemi et al., NeurIPS 2019, equations 1 to 3).
-
-    A manifold is the union of balls around its members; the radius of each is the distance to the third nearest
-    neighbour. The first 5,000 examples of each sample are compared, and the scores depend on that number.
-
-    Args:
-        x: features of samples, `[N, D]`.
-        real: features of real examples, `[M, D]`.
-
-    Returns:
-        `precision`: the share of samples within the manifold of real data, in %.
-        `recall`: the share of real examples within the manifold of the samples, in %.
-
-    Raises:
-        ValueError: if a sample has fewer than four examples, and so no third nearest neighbour.
-    """
-    x, real = x[:MOST_COMPARED], real[:MOST_COMPARED]
-    return {"precision": 100 * _share_within(x, real), "recall": 100 * _share_within(real, x)}
-
-
-def _share_within(x: np.ndarray, manifold: np.ndarray) -> float:
-    from sklearn.metrics import pairwise_distances_chunked  # imported here, since it takes a second
-    from sklearn.neighbors import NearestNeighbors
-
-    if len(manifold) <= NEIGHBOUR:
-        raise ValueError(
-            f"a {NEIGHBOUR}-NN manifold needs more than {NEIGHBOUR} examples, and there are {len(manifold)}"
-        )
-    distances, _ = NearestNeighbors(n_neighbors=NEIGHBOUR).fit(manifold).kneighbors()  # the example itself is excluded
-    radii = distances[:, -1]
-    return float(np.mean(np.concatenate([(d <= radii).any(axis=1) for d in pairwise_distances_chunked(x, manifold)])))
 
 
 def different_bins(x: np.ndarray, real: np.ndarray) -> float:
@@ -150,41 +155,66 @@ def different_bins(x: np.ndarray, real: np.ndarray) -> float:
     bins = min(NUM_BINS, len(np.unique(real, axis=0)))
     means = KMeans(bins, n_init=1, max_iter=20, random_state=0).fit(real)
     n, m = len(x), len(real)
-    counts = [np.bincount(cells, minlength=bins) for cells in (means.predict(x), means.labels_)]
+    # Samples and real examples are assigned to cells in one way, so that exact copies fill the same ones.
+    counts = [np.bincount(means.predict(part), minlength=bins) for part in (x, real)]
     pooled = (counts[0] + counts[1]) / (n + m)
     deviation = np.sqrt(pooled * (1 - pooled) * (1 / n + 1 / m))
     return 100 * float(np.mean(np.abs(counts[0] / n - counts[1] / m) > SIGNIFICANT * deviation))
 
 
-def birthday_support(x: np.ndarray, real: np.ndarray) -> float:
-    """Computes how many equally likely examples would give as many duplicates (Arora and Zhang, 2017).
+def precision_recall(x: np.ndarray, real: np.ndarray) -> dict[str, float]:
+    """Computes improved precision and recall (Kynkäänniemi et al., NeurIPS 2019, equations 1 to 3).
 
-    By the birthday paradox the chance that two samples are duplicates, over all pairs, is 1 over that number, and a
-    batch of 1.18 times its root holds a duplicate with an even chance. Real data decide what a duplicate is: two
-    examples that are closer than 90 % of the distinct real ones are to their nearest neighbour. So the number does not
-    count what a generator can make; beside the real row it shows by how much a generator repeats itself. Samples that
-    are spread wider than real data score above the real row.
+    A manifold is the union of balls around its members; the radius of each is the distance to the third nearest
+    neighbour. Exact copies score 100 %, however often the data repeat.
 
     Args:
         x: features of samples, `[N, D]`; the first 5,000 are compared.
         real: features of real examples, `[M, D]`; the first 5,000 are compared.
 
     Returns:
+        `precision`: the share of samples within the manifold of real data, in %.
+        `recall`: the share of real examples within the manifold of the samples, in %.
+
+    Raises:
+        ValueError: if a sample has fewer than four examples, and so no third nearest neighbour.
+    """
+    return precision_recall_of(distances(x, real))
+
+
+def density_coverage(x: np.ndarray, real: np.ndarray) -> dict[str, float]:
+    """Computes density, coverage (Naeem et al., ICML 2020) and their clipped forms (Salvy et al., ICLR 2026), in %.
+
+    The balls of density and coverage are open, as in their papers. A real example that is repeated more than five
+    times has a ball of radius 0, which holds what equals the example; so exact copies of any data are covered.
+
+    Args:
+        x: features of samples, `[M, D]`; the first 5,000 are compared.
+        real: features of real examples, `[N, D]`; the first 5,000 are compared.
+
+    Returns:
+        `density`, `coverage`, `clipped_density`, `clipped_coverage`, and `fidelity_diversity`, the smaller of the last
+        two.
+
+    Raises:
+        ValueError: if a sample has fewer than six examples.
+    """
+    return density_coverage_of(distances(x, real))
+
+
+def birthday_support(x: np.ndarray, real: np.ndarray) -> float:
+    """Computes the number of equally likely examples that would give as many duplicates (Arora and Zhang, 2017).
+
+    Args:
+        x: features of samples, `[N, D]`; the first 5,000 are compared.
+        real: features of real examples, `[M, D]`, which decide what a duplicate is; the first 5,000 are compared.
+
+    Returns:
         The number; without a duplicate it is the number of pairs, which is then a lower bound.
     """
-    from sklearn.metrics import pairwise_distances_chunked
-    from sklearn.neighbors import NearestNeighbors
-
-    x, distinct = x[:MOST_COMPARED], np.unique(real[:MOST_COMPARED], axis=0)
-    radius = np.finfo(np.float64).tiny  # where real data are a single point, only equal samples are duplicates
-    if len(distinct) > 1:
-        nearest, _ = NearestNeighbors(n_neighbors=1).fit(distinct).kneighbors()
-        radius = np.quantile(nearest, DUPLICATE_QUANTILE)
-    close = sum(int(np.sum(distances < radius)) for distances in pairwise_distances_chunked(x))
-    pairs = len(x) * (len(x) - 1) / 2
-    duplicates = (close - len(x)) / 2  # each sample is close to itself, and no duplicate of itself
-    return pairs / max(duplicates, 1.0)
+    return support(distances(x, real))
 
 
-manifold = MetricType((PRECISION, RECALL, NDB, SUPPORT), make_manifold)
-plane = MetricType((*manifold.columns, SLICED_WASSERSTEIN, MMD), make_plane)
+manifold = MetricType((*COORDINATE_COLUMNS, VENDI), make_manifold)
+unlabelled_images = MetricType((*manifold.columns, AUTHPCT, FLD), make_unlabelled_images)
+plane = MetricType((*COORDINATE_COLUMNS, SLICED_WASSERSTEIN, MMD), make_plane)

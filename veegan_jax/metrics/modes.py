@@ -25,9 +25,18 @@ KL = Column(
     heading="reverse KL",
     unit="nats",
     direction="lower",
-    definition="Σ p log(p M), where p is the histogram of the samples over M equally likely modes (or classes of "
-    "labelled images). N samples of a uniform sampler score about (M − 1)/2N.",
+    definition="Σ p log(p K), where p is the histogram of the samples over K equally likely modes (or classes of "
+    "labelled images). N samples of a uniform sampler score about (K − 1)/2N.",
     source="Srivastava et al., NIPS 2017 (VEEGAN), section 4.2; Lin et al., NeurIPS 2018 (PacGAN), section 4",
+)
+EXCESS_KL = Column(
+    name="excess_kl",
+    heading="excess KL",
+    unit="nats",
+    direction="lower",
+    definition="The reverse KL less what N samples of a uniform sampler score: KL − (K − 1)/2N. It is about 0, of "
+    "either sign, for uniform modes, whatever N is.",
+    source="the bias of a plug-in entropy: Miller, Information Theory in Psychology 1955",
 )
 JSD = Column(
     name="jsd",
@@ -48,18 +57,25 @@ def histogram_divergences(modes: np.ndarray, num_modes: int) -> dict[str, float]
         num_modes: how many equally likely modes there are.
 
     Returns:
-        `kl`: the reverse Kullback-Leibler divergence Σ p log(p / (1/M)), empty bins skipped (VEEGAN, section 4.2).
+        `kl`: the reverse Kullback-Leibler divergence Σ p log(p / (1/K)), empty bins skipped (VEEGAN, section 4.2).
+        `excess_kl`: `kl` less (K − 1)/2N, its mean for N samples of a uniform sampler.
         `jsd`: the Jensen-Shannon divergence, 0 to log 2.
     """
     p = np.bincount(modes, minlength=num_modes) / len(modes)
     q = np.full(num_modes, 1 / num_modes)
-
-    def kl(a: np.ndarray, b: np.ndarray) -> float:
-        nonzero = a > 0
-        return float(np.sum(a[nonzero] * np.log(a[nonzero] / b[nonzero])))
-
     middle = (p + q) / 2
-    return {"kl": kl(p, q), "jsd": (kl(p, middle) + kl(q, middle)) / 2}
+    kl = divergence(p, q)
+    return {
+        "kl": kl,
+        "excess_kl": kl - (num_modes - 1) / (2 * len(modes)),
+        "jsd": (divergence(p, middle) + divergence(q, middle)) / 2,
+    }
+
+
+def divergence(p: np.ndarray, q: np.ndarray) -> float:
+    """Computes the Kullback-Leibler divergence Σ p log(p/q) of histograms `[K]`, in nats; empty bins of p add 0."""
+    filled = p > 0
+    return float(np.sum(p[filled] * np.log(p[filled] / q[filled])))
 
 
 def split_channels(samples: np.ndarray) -> np.ndarray:
@@ -68,7 +84,7 @@ def split_channels(samples: np.ndarray) -> np.ndarray:
 
 
 def tuple_scores(digits: np.ndarray, channels: int) -> dict[str, float]:
-    """Computes `modes`, `kl` and `jsd` of tuples of digits.
+    """Computes `modes`, `kl`, `excess_kl` and `jsd` of tuples of digits.
 
     Args:
         digits: the recognised digits, int `[N·C]` of 0 to 9, in the order of `split_channels`.
@@ -106,4 +122,4 @@ def make_stacked_modes(reference: Any, features: Features) -> Metric:
     return Metric(score, stacked_modes.columns, note)
 
 
-stacked_modes = MetricType((MODES, KL, JSD), make_stacked_modes)
+stacked_modes = MetricType((MODES, KL, EXCESS_KL, JSD), make_stacked_modes)

@@ -3,13 +3,12 @@
 import numpy as np
 
 from veegan_jax.metrics.base import Column
+from veegan_jax.metrics.distances import MOST_COMPARED
 
 # The plane is sliced along this number of angles, evenly from 0 to π: a quadrature, so nothing is drawn at random.
 NUM_SLICES = 64
 # The kernel of `mmd` has this number of bandwidths: the median distance of real data, and repeated halves of it.
 NUM_BANDWIDTHS = 8
-# Where the cost is quadratic, at most this number of examples of each sample is compared.
-MOST_COMPARED = 5000
 
 SLICED_WASSERSTEIN = Column(
     name="sliced_wasserstein",

@@ -19,7 +19,7 @@ from orbax.checkpoint.checkpoint_managers import preservation_policy
 from veegan_jax.config.build import Experiment
 from veegan_jax.config.convert import read_json
 from veegan_jax.errors import UserError, one_line
-from veegan_jax.metrics import Column
+from veegan_jax.metrics import RANKING, Column
 from veegan_jax.storage.files import cannot_write, digest, write_atomically
 from veegan_jax.storage.versions import versions
 from veegan_jax.train.compile import abstract_state
@@ -29,6 +29,14 @@ _log = logging.getLogger("veegan_jax")
 # The file beside a checkpoint's state that says how good the checkpoint is. A step is saved before it is measured, so
 # that no failing score can lose it; so its scores cannot be part of what Orbax writes.
 SCORES = "scores.json"
+
+
+class Best(NamedTuple):
+    """The best checkpoint of a run: its step, the column by which it is the best, and its score there."""
+
+    step: int
+    column: Column
+    score: float
 
 
 class Restored(NamedTuple):
@@ -53,6 +61,9 @@ class _Kept(preservation_policy.PreservationPolicy):
 class Checkpoints:
     """The checkpoints under `workdir/checkpoints`: the latest few, and the best few by a column.
 
+    A run of an older version lacks columns that came later. So checkpoints are ranked by the first column, of the one
+    that is asked for and those below it in `RANKING`, that all measured checkpoints have.
+
     Orbax writes in the background and ends with one rename, so that a kill never leaves half a checkpoint that looks
     whole. Orbax has no checksums, so each array's digest is stored beside the state and compared when it is read.
     """
@@ -69,9 +80,11 @@ class Checkpoints:
         self.directory = workdir / "checkpoints"
         self._damaged = workdir / "damaged"
         self._read_only = read_only
-        self._best_metric, self._keep_latest, self._keep_best = best_metric, keep_latest, keep_best
+        self._keep_latest, self._keep_best = keep_latest, keep_best
+        below = RANKING[RANKING.index(best_metric) + 1 :] if best_metric in RANKING else ()
+        self._columns = (best_metric, *below)
         # Orbax's own metrics have no digest, and one damaged file of them would hide all checkpoints.
-        self._goodness: dict[int, float] = {}
+        self._measured: dict[int, Mapping[str, float]] = {}
         if not read_only:
             try:
                 self.directory.mkdir(parents=True, exist_ok=True)
@@ -105,7 +118,7 @@ class Checkpoints:
             "arrays": kinds(host),
             "digests": digests(host),
         }
-        self._goodness.pop(step, None)
+        self._measured.pop(step, None)
         try:
             # With `force`, nothing but the caller decides when to save, and a step that exists already is an error.
             self._manager.save(
@@ -154,9 +167,12 @@ class Checkpoints:
         """The steps that have a checkpoint, oldest first."""
         return sorted(self._manager.all_steps())
 
-    def best_step(self) -> int | None:
-        """The step whose checkpoint is best by the column, of those that were measured; None if none was."""
-        return next(iter(self._ranked(self.steps())), None)
+    def best(self) -> Best | None:
+        """The best checkpoint of those that were measured; None if none was."""
+        if not (ranked := self._ranked(self.steps())):
+            return None
+        column = self._column(ranked)
+        return Best(ranked[0], column, self._measured[ranked[0]][column.name])
 
     def _scores(self, step: int) -> Mapping[str, float]:
         """Returns the scores of a checkpoint; version 0.1.0 stored them in its metadata."""
@@ -170,14 +186,22 @@ class Checkpoints:
         return scores
 
     def _rank(self, step: int, scores: Mapping[str, float]) -> None:
-        score = scores.get(self._best_metric.name, math.nan)
-        if not math.isnan(score):
-            self._goodness[step] = self._best_metric.goodness(score)
+        known = {c.name: scores[c.name] for c in self._columns if not math.isnan(scores.get(c.name, math.nan))}
+        if known:
+            self._measured[step] = known
+
+    def _column(self, steps: Sequence[int]) -> Column:
+        """Returns the first column that all of the measured steps have, else the first that one of them has."""
+        counts = {column: sum(column.name in self._measured[step] for step in steps) for column in self._columns}
+        return next((c for c in self._columns if counts[c] == len(steps)), max(self._columns, key=counts.__getitem__))
 
     def _ranked(self, steps: Iterable[int]) -> list[int]:
         """Returns those of the steps that were measured, the best first, and of equals the latest."""
-        measured = [step for step in steps if step in self._goodness]
-        return sorted(measured, key=lambda step: (self._goodness[step], step), reverse=True)
+        if not (measured := [step for step in steps if step in self._measured]):
+            return []
+        column = self._column(measured)
+        ranked = [step for step in measured if column.name in self._measured[step]]
+        return sorted(ranked, key=lambda s: (column.goodness(self._measured[s][column.name]), s), reverse=True)
 
     def _kept(self, steps: list[int]) -> set[int]:
         return {*sorted(steps)[-self._keep_latest :], *self._ranked(steps)[: self._keep_best]}
@@ -283,7 +307,8 @@ def read_checkpoint(experiment: Experiment, workdir: Path, template: Any, step: 
         experiment: the parts of the run.
         workdir: the folder of the run.
         template: see `Checkpoints.restore`.
-        step: 'latest', 'best' by the config's metric (the latest of a run that was never measured), or a number.
+        step: 'latest', 'best' by the config's metric (the latest of a run that was never measured), or a number. The
+            log says by which score a step is the best.
 
     Raises:
         UserError: if there is no such checkpoint, or no whole one.
@@ -294,11 +319,22 @@ def read_checkpoint(experiment: Experiment, workdir: Path, template: Any, step: 
     if not (workdir / "checkpoints").is_dir():
         raise missing
     with closing(Checkpoints(workdir, best_metric=experiment.best_metric, read_only=True)) as checkpoints:
-        number = None if step == "latest" else checkpoints.best_step() if step == "best" else int(step)
+        best = checkpoints.best() if step == "best" else None
+        number = best.step if best else int(step) if str(step).isdecimal() else None
         restored = checkpoints.restore(template, number)
     if restored is None:
         raise missing
+    if step == "best":
+        _log.info("%s", _choice(best, restored.step, experiment.best_metric))
     return restored
+
+
+def _choice(best: Best | None, step: int, wanted: Column) -> str:
+    """Returns why a step is the best one, as a line."""
+    if best is None:
+        return f"step best is the latest, {step:,}: no checkpoint was measured"
+    instead = "" if best.column == wanted else f"; these checkpoints have no {wanted.heading}"
+    return f"step best is {step:,}: its {best.column.heading} is {best.score:.4g}{instead}"
 
 
 def fingerprints(
