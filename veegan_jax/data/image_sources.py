@@ -15,6 +15,7 @@ import numpy as np
 
 from veegan_jax.data.base import Examples, Images, LabelledImages, Source, Stream, subset
 from veegan_jax.data.contents import Contents, Part, digest_of, part_of
+from veegan_jax.data.readers.pixels import DARK
 from veegan_jax.data.stream import batches
 
 # No more held-out images than this are kept: it is what the largest protocols score.
@@ -75,6 +76,8 @@ def unlabelled_source(train: Images, held_out: Images, resident_gib: float, *, d
         found += f", {MOST_HELD_OUT:,} of which are used"
         held_out = subset(held_out, np.linspace(0, held_out.num - 1, MOST_HELD_OUT).astype(np.int64))
     train_pixels, held_out_pixels = read_all(train) if resident else None, read_all(held_out)
+    if (brightest := held_out_pixels.max()) < DARK * 255:
+        found += f"; they are nearly black: the brightest held-out pixel is {brightest} of 255"
     if train_pixels is not None:
         found += _shared(train_pixels, held_out_pixels)
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from veegan_jax.data.base import Images
 from veegan_jax.data.contents import listed, shown
-from veegan_jax.data.readers.pixels import DARK, ImageSpec, deep_levels, is_deep, resize_crop
+from veegan_jax.data.readers.pixels import DARK, ImageSpec, brightest, is_deep, resize_crop
 from veegan_jax.errors import one_line
 
 SUFFIXES = (
@@ -41,6 +41,9 @@ PARTS = {
     **dict.fromkeys(("test", "testing"), "test"),
     **dict.fromkeys(("val", "valid", "validation", "dev"), "validation"),
 }
+# The reasons for which files and folders are left out.
+HIDES, UNREAD_FORMAT = "hidden", "in formats that are not read"
+NO_IMAGES, LINKED = "not images", "reached before by another link"
 # Pillow's modes of 8 bits without colours.
 GREY = ("1", "L", "LA", "La")
 # The beginnings of files that look like images to their owner, and what to say about them.
@@ -100,7 +103,7 @@ def open_folder(folder: Path, spec: ImageSpec) -> tuple[Images, Images | None]:
     """
     found = _find(folder)
     if not found.images:
-        raise ValueError(f"path is {folder}; there are no images in it{_why_none(found)}")
+        raise ValueError(f"path is {folder}; there are no images in it{_why_none(folder, found)}")
     parts = _parts(folder, found)
     names = [name for part in parts for name in part]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -124,21 +127,21 @@ def _open(folder: Path, names: Sequence[str], seen: Sequence[Seen], spec: ImageS
 def _find(folder: Path) -> Found:
     """Lists the files of a folder as a person sees them: links are followed, and hidden things are left out."""
     images: list[str] = []
-    left: dict[str, list[str]] = {"hidden": [], "of a format that is not read": [], "no images": [], "seen before": []}
+    left: dict[str, list[str]] = {HIDES: [], UNREAD_FORMAT: [], NO_IMAGES: [], LINKED: []}
     for root, folders, files in _walk(folder, left):
         inner = os.path.relpath(root, folder)
         for name in files:
             relative = name if inner == "." else os.path.join(inner, name)
             suffix = os.path.splitext(name)[1].lower()
             if name.startswith("."):
-                left["hidden"].append(relative)
+                left[HIDES].append(relative)
             elif suffix in UNREAD:
-                left["of a format that is not read"].append(relative)
+                left[UNREAD_FORMAT].append(relative)
             elif suffix in SUFFIXES or (not suffix and _is_image(os.path.join(root, name))):
                 _check_file(folder, relative)
                 images.append(relative)
             else:
-                left["no images"].append(relative)
+                left[NO_IMAGES].append(relative)
         folders.sort()
     images.sort(key=lambda name: Path(name).parts)
     return Found(images, {why: sorted(names) for why, names in left.items() if names})
@@ -165,11 +168,11 @@ def _walk(folder: Path, left: dict[str, list[str]]) -> Iterator[tuple[str, list[
             path = os.path.join(root, name)
             relative = os.path.relpath(path, folder)
             if name.startswith(".") or name.lower() in HIDDEN:
-                left["hidden"].append(f"{relative}{os.sep}")
+                left[HIDES].append(f"{relative}{os.sep}")
             elif is_new(path):
                 kept.append(name)
             else:  # A link to a folder that holds it would be walked for ever.
-                left["seen before"].append(f"{relative}{os.sep}")
+                left[LINKED].append(f"{relative}{os.sep}")
         folders[:] = kept
         yield root, folders, files
 
@@ -228,8 +231,7 @@ def _inspect(folder: Path, name: str) -> Seen:
             frames = image.format != "MPO" and getattr(image, "is_animated", False)
             image.seek(0)  # Counting frames may have moved to another one.
             grey, transparent = image.mode in GREY or is_deep(image), image.has_transparency_data
-            brightest = float(deep_levels(image).max()) / 255 if is_deep(image) else None
-            return Seen(digest, image.size, grey, frames, transparent, brightest)
+            return Seen(digest, image.size, grey, frames, transparent, brightest(image))
     except Exception as error:
         raise _unreadable(folder, name, error, content) from error
 
@@ -270,10 +272,10 @@ def _refuse_dark(folder: Path, names: Sequence[str], seen: Sequence[Seen]) -> No
     """Raises ValueError if images of 16 or 32 bits would all look black, though they are not."""
     deep = {name: image.brightest for name, image in zip(names, seen, strict=True) if image.brightest is not None}
     name = max(deep, key=lambda name: deep[name] or 0, default="")
-    if deep and 0 < (brightest := deep[name] or 0) < DARK:
+    if deep and 0 < (most := deep[name] or 0) < DARK:
         raise ValueError(
             f"path is {folder}; its {len(deep):,} images of 16 or 32 bits would look black: the brightest, "
-            f"{shown(name)}, has {brightest:.1%} of the range; scale them, so that white is the largest value"
+            f"{shown(name)}, has {most:.1%} of the range; scale them, so that white is the largest value"
         )
 
 
@@ -301,21 +303,21 @@ def _describe(folder: Path, names: Sequence[str], seen: Sequence[Seen], found: F
         ("with transparency, laid on white", lambda image: image.transparent),
     ):
         chosen = [name for name, image in zip(names, seen, strict=True) if holds(image)]
-        said += [_counted(what, chosen)] if chosen else []
-    left = [_counted(why, names) for why, names in found.left_out.items()]
-    return "; ".join([*said, *([f"left out: {', '.join(left)}"] if left else [])])
+        said += [f"{what}: {len(chosen):,} ({listed(chosen)})"] if chosen else []
+    left = ", ".join(_left_out(found))
+    return "; ".join([*said, *([f"left out: {left}"] if left else [])])
 
 
-def _counted(what: str, names: Sequence[str]) -> str:
-    return f"{what}: {len(names):,} ({listed(names)})"
+def _left_out(found: Found) -> list[str]:
+    return [f"{len(names):,} {why} ({listed(names)})" for why, names in found.left_out.items()]
 
 
-def _why_none(found: Found) -> str:
-    if unread := found.left_out.get("of a format that is not read"):
+def _why_none(folder: Path, found: Found) -> str:
+    if unread := found.left_out.get(UNREAD_FORMAT):
         return f" of a format that is read: convert {listed(unread)} to PNG (magick mogrify -format png FILES)"
-    if archives := [
-        n for n in found.left_out.get("no images", []) if n.lower().endswith((".zip", ".tar", ".gz", ".tgz"))
-    ]:
+    others = found.left_out.get(NO_IMAGES, [])
+    if archives := [name for name in others if name.lower().endswith((".zip", ".tar", ".gz", ".tgz", ".7z", ".rar"))]:
         return f": unpack {listed(archives)}"
-    left = "".join(f"; {_counted(why, names)}" for why, names in found.left_out.items())
-    return f": none of its files ends in {', '.join(SUFFIXES)}{left}"
+    if arrays := [name for name in others if name.lower().endswith((".npy", ".npz"))]:
+        return f", but arrays: set path to {shown(folder / arrays[0])}"
+    return "; ".join([f": none of its files ends in {', '.join(SUFFIXES)}", *_left_out(found)])

@@ -47,10 +47,10 @@ def resize_crop(image: "Image", spec: ImageSpec) -> np.ndarray:
     from PIL import Image, ImageOps
 
     profile, wanted = image.info.get("icc_profile"), "RGB" if spec.channels == 3 else "L"
-    image = _on_white(_shallow(image))
+    image = _plain(_on_white(_shallow(image)))
     to_srgb = _to_srgb(profile, image.mode) if profile else None
     if not to_srgb:
-        image = _plain(image).convert(wanted)
+        image = image.convert(wanted)
     if spec.crop:
         width, height = (min(spec.crop, side) for side in image.size)
         left, top = (image.width - width) // 2, (image.height - height) // 2
@@ -64,6 +64,18 @@ def resize_crop(image: "Image", spec: ImageSpec) -> np.ndarray:
 def is_deep(image: "Image") -> bool:
     """Returns whether an image has pixels of 16 or 32 bits, which `deep_levels` brings to 8."""
     return image.mode.startswith("I") or image.mode == "F"
+
+
+def brightest(image: "Image") -> float | None:
+    """Returns the largest value of an image of 16 or 32 bits as a fraction of its range; None for 8 bits.
+
+    Raises:
+        ValueError: as `deep_levels` does.
+    """
+    if is_deep(image):
+        return float(deep_levels(image).max()) / 255
+    # Pillow reads colours of 16 bits as their upper 8 bits, and only the decoder's arguments say so.
+    return float(np.asarray(image).max()) / 255 if ";16" in str(getattr(image, "tile", "")) else None
 
 
 def deep_levels(image: "Image") -> np.ndarray:
@@ -117,8 +129,8 @@ def _on_white(image: "Image") -> "Image":
 
 
 def _plain(image: "Image") -> "Image":
-    """Returns an image in a mode that converts to both colour and grey: L, RGB or CMYK."""
-    return image if image.mode in ("1", "L", "RGB") else image.convert("RGB")
+    """Returns an image in one of the modes that colour profiles are made for: L, RGB or CMYK."""
+    return image if image.mode in ("L", "RGB", "CMYK") else image.convert("L" if image.mode == "1" else "RGB")
 
 
 @functools.lru_cache(maxsize=64)
