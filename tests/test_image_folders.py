@@ -88,7 +88,7 @@ def test_what_programs_leave_is_left_out_and_said(folder, name, says):
 
 @pytest.mark.parametrize("name", ["B.PNG", "b.jfif", "b.jpg", "b", "b/c.png", "b\nc.png", "b.c.png", "~b.png"])
 def test_what_a_person_sees_as_an_image_is_taken(folder, name):
-    put_photo(folder, name)  # Its content is PNG, whatever the name says.
+    put_photo(folder, name)  # The content is PNG, whatever the name says.
     num, says = found(folder)
     assert num == 7
     assert "left out" not in says
@@ -155,7 +155,7 @@ def test_files_and_folders_that_may_not_be_read_are_named(folder, monkeypatch):
 
     with monkeypatch.context() as patched:
         patched.setattr(Path, "read_bytes", forbidden)
-        assert "its 000000.png cannot be read: Permission denied; change its permissions" in refusal(folder)
+        assert "its 000000.png cannot be read: Permission denied; make it readable, or" in refusal(folder)
     (folder / "a").mkdir()
     scan = os.scandir
     monkeypatch.setattr(os, "scandir", lambda path: forbidden(path) if str(path).endswith("/a") else scan(path))

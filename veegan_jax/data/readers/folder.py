@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 import numpy as np
 
@@ -150,12 +150,15 @@ def _find(folder: Path) -> Found:
 def _walk(folder: Path, left: dict[str, list[str]]) -> Iterator[tuple[str, list[str], list[str]]]:
     """Walks through folders and links to folders, each folder once; adds those that it leaves out to `left`."""
 
-    def unreadable(error: OSError) -> None:
+    def unreadable(error: OSError) -> NoReturn:
         name = os.path.relpath(error.filename, folder)
         raise ValueError(f"path is {folder}; its folder {shown(name)} cannot be read: {error.strerror}") from error
 
     def is_new(path: str) -> bool:
-        status = os.stat(path)
+        try:
+            status = os.stat(path)
+        except OSError as error:
+            unreadable(error)
         new = (status.st_dev, status.st_ino) not in walked
         walked.add((status.st_dev, status.st_ino))
         return new
@@ -254,7 +257,7 @@ def _unreadable(folder: Path, name: str, error: Exception, content: bytes = b"?"
     if isinstance(error, Image.DecompressionBombError):
         return ValueError(f"{start} is too large an image: {error}; make it smaller, or remove it")
     if isinstance(error, OSError) and error.errno is not None:
-        return ValueError(f"{start} cannot be read: {error.strerror}; change its permissions, or remove it")
+        return ValueError(f"{start} cannot be read: {error.strerror}; make it readable, or remove it")
     if str(error).startswith("its pixels are"):
         return ValueError(f"{start} is refused: {error}")
     return ValueError(f"{start} is truncated or corrupt, or no image: {_stranger(content) or one_line(error)}")
