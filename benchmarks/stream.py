@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from veegan_jax.data.readers.files import ImageSpec, open_images
+from veegan_jax.data.readers.files import open_images
+from veegan_jax.data.readers.pixels import ImageSpec
 from veegan_jax.data.stream import batches
 
 BATCH, SECONDS = 128, 5.0

@@ -25,7 +25,8 @@ from veegan_jax.config.convert import differences, effective, from_effective
 from veegan_jax.config.fields import base_config, field_names
 from veegan_jax.data.image_sources import read_all
 from veegan_jax.data.readers import idx
-from veegan_jax.data.readers.files import ImageSpec, open_images, read_labelled
+from veegan_jax.data.readers.files import open_images, read_labelled
+from veegan_jax.data.readers.pixels import ImageSpec
 from veegan_jax.errors import UserError
 
 # Hypothesis keeps tables of Unicode's letters in this folder, which must not be the repository's.

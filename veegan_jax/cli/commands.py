@@ -17,7 +17,7 @@ from veegan_jax.evaluation.missing import Missing, Reconstruction, missing
 from veegan_jax.evaluation.scores import Evaluation
 from veegan_jax.experiments.compare import compare, train_row
 from veegan_jax.experiments.run import train
-from veegan_jax.inference.model import Run, load_with
+from veegan_jax.inference.model import Run, load_with, noting_changes
 from veegan_jax.storage import versions
 from veegan_jax.storage.checkpoint import fingerprints
 from veegan_jax.storage.files import replacing
@@ -133,7 +133,7 @@ def show_missing(options: Options) -> None:
 
 def print_fingerprint(options: Options) -> None:
     """Prints digests of a checkpoint: two runs have the same digests exactly if they have the same bits."""
-    experiment = build(from_effective(stored_config(options.workdir)))
+    experiment = noting_changes(build(from_effective(stored_config(options.workdir))), options.workdir)
     step, digests, made_by = fingerprints(experiment, options.workdir, options.step)
     print(f"{options.workdir}, step {step:,}")
     print(tabulate(digests.items(), tablefmt="plain"))

@@ -1,11 +1,13 @@
 """The contracts of data: a source, its examples, a stream, a set of images, and images with their classes."""
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+
+from veegan_jax.data.contents import Contents
 
 # The number of examples of a distribution, which can be drawn from without end.
 ENDLESS = sys.maxsize
@@ -18,16 +20,29 @@ class Images(NamedTuple):
         shape: The shape of one image, `(H, W, C)`.
         num: The number of images.
         read: `read(positions) -> images`, from integers `[B]` to uint8 `[B, H, W, C]`. Several threads call it at once.
+        digests: Returns a digest of what each image holds, uint64 `[num]`, which depends on neither name nor position;
+            None where that would take too long.
+        names: The name of each image's file; empty where images have no names.
+        found: What a person has to know about these images: sizes, what was converted, what was left out.
     """
 
     shape: tuple[int, ...]
     num: int
     read: Callable[[np.ndarray], np.ndarray]
+    digests: Callable[[], np.ndarray] | None = None
+    names: Sequence[str] = ()
+    found: str = ""
 
 
 def subset(images: Images, positions: np.ndarray) -> Images:
     """Returns the images at some positions, integers `[n]`, without reading them."""
-    return Images(images.shape, len(positions), lambda chosen: images.read(positions[chosen]))
+    digests = images.digests
+    return images._replace(
+        num=len(positions),
+        read=lambda chosen: images.read(positions[chosen]),
+        digests=(lambda: digests()[positions]) if digests else None,
+        names=[images.names[i] for i in positions] if images.names else (),
+    )
 
 
 class LabelledImages(NamedTuple):
@@ -38,12 +53,14 @@ class LabelledImages(NamedTuple):
         train_labels: Integers `[N]`, classes from 0 on.
         test_images: uint8 `[M, H, W, C]` or `[M, H, W]`, never trained on.
         test_labels: Integers `[M]`.
+        found: What a person has to know about these images: what was converted, what was left out.
     """
 
     train_images: np.ndarray
     train_labels: np.ndarray
     test_images: np.ndarray
     test_labels: np.ndarray
+    found: str = ""
 
 
 class Examples(NamedTuple):
@@ -99,6 +116,9 @@ class Source(NamedTuple):
         examples: How the examples of a finite set are counted and read. None for a distribution, of which there are
             always new examples.
         note: What a reader of any score on these data has to know, for example that they are a part of a set; or empty.
+        found: What was found on disk, in one line with which a run begins; or empty.
+        contents: What the data hold, so that a run can say whether they have changed; None for data without files.
+        held_out_names: The name of the file of each held-out image; empty where images have no names.
     """
 
     shape: tuple[int, ...]
@@ -111,6 +131,9 @@ class Source(NamedTuple):
     stream: Stream | None = None
     examples: Examples | None = None
     note: str = ""
+    found: str = ""
+    contents: Contents | None = None
+    held_out_names: Sequence[str] = ()
 
     @property
     def num_train(self) -> int:

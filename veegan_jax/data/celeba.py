@@ -4,8 +4,9 @@ import numpy as np
 
 from veegan_jax.data.base import Source, subset
 from veegan_jax.data.image_sources import unlabelled_source
-from veegan_jax.data.readers.files import ImageSpec, open_images
+from veegan_jax.data.readers.files import open_images
 from veegan_jax.data.readers.locate import locate
+from veegan_jax.data.readers.pixels import ImageSpec
 
 # The official partition of the 202,599 images, in the order of their names, as fractions: training images come before
 # the first, test images from the second on, and the images between them are for validation.
@@ -36,5 +37,7 @@ def celeba(*, path: str = "", crop: int = 108, resident_gib: float = 4.0) -> Sou
         first, last = np.arange(round(TRAIN_UNTIL * n)), np.arange(round(TEST_FROM * n), n)
         if not len(first) or not len(last):
             raise ValueError(f"path is {found}; it has {n} images, too few to hold any out")
+        validation = f"{n - len(first) - len(last):,} for validation are not used"
+        train = train._replace(found=f"{train.found}; {validation}")
         train, test = subset(train, first), subset(train, last)
     return unlabelled_source(train, test, resident_gib)

@@ -14,6 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from veegan_jax.data.base import Examples, Images, LabelledImages, Source, Stream, subset
+from veegan_jax.data.contents import Contents, Part, digest_of, part_of
+from veegan_jax.data.readers.pixels import DARK
 from veegan_jax.data.stream import batches
 
 # No more held-out images than this are kept: it is what the largest protocols score.
@@ -48,16 +50,19 @@ def labelled_source(data: LabelledImages, *, note: str = "") -> Source:
         references={"labelled_images": data, "inception": None},
         num_eval=len(data.test_images),
         note=note,
+        found=_about(data),
+        contents=_labelled_contents(data),
     )
 
 
-def unlabelled_source(train: Images, held_out: Images, resident_gib: float) -> Source:
+def unlabelled_source(train: Images, held_out: Images, resident_gib: float, *, divided_here: bool = False) -> Source:
     """Returns the source of images without classes, which are kept on the device or streamed to it.
 
     Args:
         train: The images to train from.
         held_out: Images that are never trained on. Of more than 10,000, that many evenly spaced ones are kept.
         resident_gib: The largest size in GiB, as uint8, at which `train` is kept on the device.
+        divided_here: Whether this program chose which images are held out.
 
     Raises:
         ValueError: if `resident_gib` is negative, or an image that is read now is damaged.
@@ -65,21 +70,32 @@ def unlabelled_source(train: Images, held_out: Images, resident_gib: float) -> S
     if resident_gib < 0:
         raise ValueError(f"resident_gib is {resident_gib}; it must be 0 (to stream all data) or more")
     resident = train.num * np.prod(train.shape) <= resident_gib * 2**30
-    held_out = subset(held_out, np.linspace(0, held_out.num - 1, min(held_out.num, MOST_HELD_OUT)).astype(np.int64))
+    contents = Contents(_part(train), _part(held_out), divided_here)
+    found = f"{train.found}; {train.num:,} to train from, {held_out.num:,} held out"
+    if held_out.num > MOST_HELD_OUT:
+        found += f", {MOST_HELD_OUT:,} of which are used"
+        held_out = subset(held_out, np.linspace(0, held_out.num - 1, MOST_HELD_OUT).astype(np.int64))
+    train_pixels, held_out_pixels = read_all(train) if resident else None, read_all(held_out)
+    if (brightest := held_out_pixels.max()) < DARK * 255:
+        found += f"; they are nearly black: the brightest held-out pixel is {brightest} of 255"
+    if train_pixels is not None:
+        found += _shared(train_pixels, held_out_pixels)
 
     def batches_of_host(step: int, batch_size: int) -> Iterator[np.ndarray]:
         return batches(train, batch_size, step=step, shard=jax.process_index(), shards=jax.process_count())
 
-    kept = read_all(held_out)
     return Source(
         shape=train.shape,
         bounded=True,
-        train=read_all(train) if resident else None,
-        held_out=kept,
+        train=train_pixels,
+        held_out=held_out_pixels,
         sample=IMAGES.sample,
         examples=IMAGES,
-        references={"unlabelled_images": kept, "inception": None},
+        references={"unlabelled_images": held_out_pixels, "inception": None},
         num_eval=held_out.num,
+        found=found,
+        contents=contents,
+        held_out_names=held_out.names,
         stream=None if resident else Stream(train.num, batches_of_host, decode),
     )
 
@@ -114,7 +130,38 @@ def stacked_source(
         references=references,
         num_eval=STACKS_SCORED,
         note=f"stacks of {len(train):,} digits to train from, and of {len(held_out):,} held out",
+        found=_about(digits),
+        contents=_labelled_contents(digits),
     )
+
+
+def _about(data: LabelledImages) -> str:
+    train, classes = data.train_images, len(np.unique(data.train_labels))
+    size = "×".join(map(str, train.shape[1:3]))
+    counted = f"{len(train):,} images of {classes:,} classes and {size} pixels to train from"
+    return "; ".join(filter(None, (f"{counted}, {len(data.test_images):,} held out", data.found)))
+
+
+def _labelled_contents(data: LabelledImages) -> Contents:
+    train, test = data.train_images, data.test_images
+    return Contents(
+        Part(len(train), digest_of(train, data.train_labels), {}),
+        Part(len(test), digest_of(test, data.test_labels), {}),
+    )
+
+
+def _part(images: Images) -> Part:
+    """Returns what a part of data holds; where digests would take too long, the set's name stands for them."""
+    if images.digests is None:
+        return Part(images.num, digest_of(f"{images.num} of {images.found}"), {})
+    return part_of(images.digests(), images.names)
+
+
+def _shared(train: np.ndarray, held_out: np.ndarray) -> str:
+    """Returns the words about held-out images whose pixels are those of a training image."""
+    known = {hash(image.tobytes()) for image in train}
+    shared = sum(hash(image.tobytes()) in known for image in held_out)
+    return f"; {shared:,} held-out images have the same pixels as training images" if shared else ""
 
 
 def decode(images: jax.Array, white: int = 255) -> jax.Array:

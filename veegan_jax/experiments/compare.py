@@ -39,7 +39,8 @@ def compare(config: ConfigDict, workdir: Path) -> Outcome:
         select_devices(row)
     with locked(workdir):
         for name, row in rows.items():
-            check_or_write_config(workdir / name, effective(row))
+            contents = evaluations[name].experiment.source.contents
+            check_or_write_config(workdir / name, effective(row), contents)
         results = {}
         for name, row in rows.items():
             if (found := finished(workdir / name, row)) is None:

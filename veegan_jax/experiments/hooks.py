@@ -13,12 +13,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from veegan_jax.config.convert import effective
+from veegan_jax.data.base import Source
 from veegan_jax.evaluation import plots
 from veegan_jax.evaluation.scores import MODEL_SEED, REAL_SEED, Evaluation, Scores
 from veegan_jax.evaluation.tables import as_row, save_results, table
 from veegan_jax.storage.checkpoint import Checkpoints, Restored
 from veegan_jax.storage.files import replacing
-from veegan_jax.storage.folder import check_or_write_config, locked
+from veegan_jax.storage.folder import check_or_write_config, data_changes, locked
 from veegan_jax.storage.logs import Writer, read_rows
 from veegan_jax.storage.versions import differences, unusual_settings, versions
 from veegan_jax.train.compile import abstract_state
@@ -54,12 +55,15 @@ def open_run(evaluation: Evaluation, workdir: Path, num_devices: int) -> Iterato
     experiment = evaluation.experiment
     config = experiment.config
     with locked(workdir):
-        check_or_write_config(workdir, effective(config))
+        check_or_write_config(workdir, effective(config), experiment.source.contents)
         kept = {"keep_latest": config.keep_latest, "keep_best": config.keep_best}
         with closing(Checkpoints(workdir, best_metric=experiment.best_metric, **kept)) as checkpoints:
             restored = checkpoints.restore(abstract_state(experiment))
             with closing(Writer(workdir, restored.step if restored else 0, config.num_steps)) as writer:
-                for line in banner(config, num_devices, workdir, restored):
+                for line in (
+                    *banner(config, num_devices, workdir, restored),
+                    *about_data(experiment.source, workdir),
+                ):
                     writer.say(line)
                 yield OpenRun(evaluation, workdir, checkpoints, writer, restored)
 
@@ -80,6 +84,14 @@ def banner(config: Any, num_devices: int, workdir: Path, restored: Restored | No
     then = restored.meta["versions"] if restored else now
     if changed := differences(then, now):
         yield f"bits may differ from an uninterrupted run: {changed}"
+
+
+def about_data(source: Source, workdir: Path) -> Iterator[str]:
+    """Yields the lines that say what was found on disk, and whether it is what the run was trained on."""
+    if source.found:
+        yield f"data: {source.found}"
+    if changed := data_changes(workdir, source.contents):
+        yield f"the data may have changed since the run began: {changed}"
 
 
 @jax.jit

@@ -20,7 +20,7 @@ from veegan_jax.objectives.base import Noise, Params, frozen
 from veegan_jax.ops.chunks import map_in_chunks
 from veegan_jax.paths import local_path
 from veegan_jax.storage.checkpoint import read_checkpoint
-from veegan_jax.storage.folder import stored_config
+from veegan_jax.storage.folder import data_changes, stored_config
 from veegan_jax.storage.versions import changed_settings
 from veegan_jax.train.compile import abstract_state
 from veegan_jax.train.state import TrainState
@@ -204,13 +204,27 @@ def load(workdir: str | Path, step: int | Literal["latest", "best"] = "latest") 
 
 
 def load_with(experiment: Experiment, workdir: Path, step: int | str = "latest") -> Run:
-    """Reads a trained model as `load` does, with an experiment that is built already."""
+    """Reads a trained model as `load` does, with an experiment that is built already.
+
+    A warning, and the note of the run's tables, say so if the data have changed since the run was trained.
+    """
+    experiment = noting_changes(experiment, workdir)
     state = abstract_state(experiment)
     # The optimizers' moments, two thirds of a checkpoint, are not read.
     restored = read_checkpoint(experiment, workdir, {"params": state.params, "ema": state.ema}, step)
     if changed := changed_settings(restored.meta["versions"]):
         _log.warning("numbers may differ from those of the run in %s: %s", workdir, changed)
     return Run(experiment, restored.step, Weights(restored.state["params"], restored.state.get("ema", {})))
+
+
+def noting_changes(experiment: Experiment, workdir: Path) -> Experiment:
+    """Returns the experiment with a note, and logs a warning, if its data are not those that a run was trained on."""
+    source = experiment.source
+    if not (changed := data_changes(workdir, source.contents)):
+        return experiment
+    _log.warning("%s: the data may have changed since the run was trained: %s", workdir, changed)
+    note = "; ".join(filter(None, (source.note, f"other data than at training: {changed}")))
+    return experiment._replace(source=source._replace(note=note))
 
 
 def _positive(n: int) -> int:

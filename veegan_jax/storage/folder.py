@@ -13,11 +13,14 @@ from pathlib import Path
 from typing import IO, Any
 
 from veegan_jax.config.convert import differences, from_effective, read_json
-from veegan_jax.errors import UserError
+from veegan_jax.data.contents import Contents, changes
+from veegan_jax.errors import UserError, one_line
 from veegan_jax.storage.files import write_atomically
 
 _log = logging.getLogger("veegan_jax")
 CONFIG, LOCK = "config.json", ".lock"
+# The file that says which data the run was trained on.
+DATA = "data.json"
 # The fields that say where a run is computed, and not what is computed.
 PLACEMENT_FIELDS = ("devices", "parallel", "deterministic")
 
@@ -72,14 +75,14 @@ def _lock(file: IO[bytes]) -> bool:
     return True
 
 
-def check_or_write_config(workdir: Path, config: Mapping[str, Any]) -> None:
-    """Makes the folder, or checks that it holds a run of the same config, and writes `config.json` there.
+def check_or_write_config(workdir: Path, config: Mapping[str, Any], contents: Contents | None = None) -> None:
+    """Makes the folder, or checks that it holds a run of the same config and data, and writes both there.
 
     Two differences are allowed: more steps, where no schedule depends on their number, so that a finished run can be
     resumed; and other devices, which the first lines of the resumed run mention.
 
     Raises:
-        UserError: if the folder cannot be written, or holds a run of another config; the fields are listed.
+        UserError: if the folder cannot be written, or holds a run of another config (the fields are listed) or data.
     """
     try:
         workdir.mkdir(parents=True, exist_ok=True)
@@ -97,7 +100,38 @@ def check_or_write_config(workdir: Path, config: Mapping[str, Any]) -> None:
                 f"--workdir {workdir} holds another run, which differs in {len(differing)} fields; name another "
                 "workdir, or use its config:\n  " + "\n  ".join(differing)
             )
+        if (workdir / DATA).exists() and (changed := data_changes(workdir, contents)):
+            raise UserError(
+                f"--workdir {workdir} holds a run of other data: {changed}; restore the data, name another workdir, or "
+                f"delete {workdir / DATA} to resume with the data as they are"
+            )
+    # A run of version 0.1.0 was trained on images that this version may hold out, which a file would deny.
+    unknown = contents is None or (contents.divided_here and (workdir / CONFIG).exists())
+    if contents and not unknown and not (workdir / DATA).exists():
+        write_atomically(workdir / DATA, json.dumps(contents.as_json(), indent=1) + "\n")
     write_atomically(workdir / CONFIG, json.dumps(config, indent=2) + "\n")
+
+
+def data_changes(workdir: Path, contents: Contents | None) -> str:
+    """Returns how the data differ from those that a run was trained on; an empty text if they do not.
+
+    Raises:
+        UserError: if the file that says so is damaged.
+    """
+    if contents is None:
+        return ""
+    path = workdir / DATA
+    if not path.exists():
+        return (
+            f"there is no {path}, because an earlier version made the run or the file was deleted; images that are "
+            "held out now may have been trained on"
+            if contents.divided_here
+            else ""
+        )
+    try:
+        return changes(read_json(path), contents)
+    except (UserError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{path} is damaged: {one_line(error)}; delete it if the data have not changed") from error
 
 
 def stored_config(workdir: Path) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from veegan_jax.data.base import LabelledImages
+from veegan_jax.data.readers.arrays import check_classes
 
 # The size in bytes and the MD5 of each of MNIST's files, as they were published.
 MNIST = {
@@ -42,6 +43,7 @@ def read_folder(folder: Path, checksums: dict[str, tuple[int, str]] | None = Non
     if train_images.shape[1:] != test_images.shape[1:]:
         sizes = " and ".join("×".join(map(str, images.shape[1:])) for images in (train_images, test_images))
         raise ValueError(f"path is {folder}; its train and t10k images are of {sizes} pixels, and must be of one size")
+    check_classes(str(folder), train_labels, test_labels)
     return LabelledImages(train_images[..., None], train_labels, test_images[..., None], test_labels)
 
 

@@ -5,6 +5,7 @@ names; the command `PREPARE` puts official ones there.
 """
 
 import contextlib
+import hashlib
 import json
 import logging
 import os
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from veegan_jax.data.base import LabelledImages
+from veegan_jax.data.readers.arrays import check_classes
 from veegan_jax.errors import one_line
 from veegan_jax.paths import path_of_variable
 
@@ -44,6 +46,15 @@ def has_split(path: str, split: str) -> bool:
     return split in _prepared(path).info.splits
 
 
+def full_name(path: str) -> str:
+    """Returns the name of a set with its version, as 'tfds:mnist/3.0.1'.
+
+    Raises:
+        ValueError: if the set is unknown or not prepared.
+    """
+    return PREFIX + _prepared(path).info.full_name
+
+
 def read_labelled(path: str) -> LabelledImages:
     """Reads the splits 'train' and 'test' of a set of images of one size with classes, whole.
 
@@ -53,6 +64,7 @@ def read_labelled(path: str) -> LabelledImages:
     if "label" not in _prepared(path).info.features:
         raise ValueError(f"path is {path}; that set has no feature 'label'")
     train, test = (_read_split(path, split) for split in ("train", "test"))
+    check_classes(path, train[1], test[1])
     return LabelledImages(*train, *test)
 
 
@@ -83,6 +95,15 @@ def open_images(path: str, split: str) -> tuple[int, Callable[[np.ndarray], list
             return [example[key] for example in examples.__getitems__(chosen.tolist())]
 
     return len(examples), read
+
+
+def digests(count: int, read: Callable[[np.ndarray], list[np.ndarray]]) -> np.ndarray:
+    """Returns a digest of the pixels of each image of a split, uint64 `[count]`; every image is decoded once for it."""
+    found = []
+    for start in range(0, count, CHUNK):
+        images = read(np.arange(start, min(start + CHUNK, count)))
+        found += [int.from_bytes(hashlib.blake2b(image.tobytes(), digest_size=8).digest(), "big") for image in images]
+    return np.array(found, np.uint64)
 
 
 def _open(path: str, split: str) -> tuple[Any, str]:
