@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import shutil
 
 import numpy as np
@@ -158,6 +159,18 @@ def begin(config, workdir):
     """Begins or resumes a run, and takes no step."""
     with open_run(Evaluation(build(config)), workdir, 1):
         pass
+
+
+def test_names_that_are_not_utf_8_are_stored_and_compared(tmp_path):
+    folder = write(tmp_path, "folder", IMAGES[:20])
+    (folder / os.fsdecode(b"\xff.png")).write_bytes(next(folder.iterdir()).read_bytes())
+    source = SOURCES["images"](path=str(folder), size=8)
+    check_or_write_config(tmp_path / "run", {}, source.contents)
+    assert data_changes(tmp_path / "run", source.contents) == ""
+    (folder / os.fsdecode(b"\xff.png")).unlink()
+    assert r"removed: '\udcff.png'" in data_changes(
+        tmp_path / "run", SOURCES["images"](path=str(folder), size=8).contents
+    )
 
 
 @pytest.fixture(scope="module")

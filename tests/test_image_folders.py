@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -281,6 +283,27 @@ def test_white_that_is_stored_as_zero_is_shown_as_white(folder):
 def test_pixels_whose_white_is_unknown_are_refused(folder, array, says):
     Image.fromarray(array).save(folder / "z.tif")
     assert says in refusal(folder)
+
+
+def png_of_16_bits(levels):
+    """Returns a PNG file of colours uint16 `[h, w, 3]`, which Pillow reads and does not write."""
+
+    def chunk(kind, content):
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    height, width = levels.shape[:2]
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in levels)
+    header = struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+def test_colours_of_16_bits_are_shown_or_refused_like_greys(folder):
+    levels = np.repeat(RAMP[..., None], 3, axis=-1)
+    put(folder, "z.png", png_of_16_bits(np.rint(levels * 65535)))
+    np.testing.assert_allclose(shown(folder, "z.png")[..., 1], GREY, atol=1)
+    assert "of 16 or 32 bits, brought to 8: 1 (z.png)" in found(folder)[1]
+    put(folder, "z.png", png_of_16_bits(np.rint(levels * 4095)))
+    assert "its 1 images of 16 or 32 bits would look black: the brightest, z.png, has 5.9% of" in refusal(folder)
 
 
 def test_one_dark_image_among_others_of_16_bits_is_dark(folder):
