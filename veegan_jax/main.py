@@ -49,6 +49,15 @@ NUM = flags.DEFINE_integer("num", 64, "How many examples to sample or reconstruc
 SAMPLE_SEED = flags.DEFINE_integer(
     "sample_seed", 0, "The seed of what is sampled or reconstructed.", 0, 2**32 - 1, FLAGS
 )
+SAMPLES = flags.DEFINE_string(
+    "samples", None, "The samples to score: a .npy or .npz file, or a folder of images, that any program made.", FLAGS
+)
+REFERENCE = flags.DEFINE_string(
+    "reference",
+    None,
+    "The real data to score samples against, in place of --config: a name, as ring; a .npy or .npz file; or a folder.",
+    FLAGS,
+)
 ROW = flags.DEFINE_string("row", "", "The only row of a comparison to train.", FLAGS)
 DISTRIBUTED = flags.DEFINE_bool(
     "distributed", False, "Train together with the other processes of this TPU, GKE, SLURM or Open MPI job.", FLAGS
@@ -107,6 +116,7 @@ def main(argv: Sequence[str]) -> int:
         print(text)
         return 0
     explain.check_rest(rest, FLAGS)
+    _check_score_flags()
     given = ProcessGroup(COORDINATOR.value, NUM_PROCESSES.value, PROCESS_ID.value, HEARTBEAT_SECONDS.value)
     group = process_group(DISTRIBUTED.value, given)
     if group is None:
@@ -120,6 +130,18 @@ def main(argv: Sequence[str]) -> int:
         processes.join(group, report)
 
     return run_supervised(lambda report: reported(lambda: _run(argv, rest, lambda: join(report))), group)
+
+
+def _check_score_flags() -> None:
+    """Checks that samples are given if they are scored, and only then, with one description of the real data."""
+    if MODE.value != "score":
+        for flag in (SAMPLES, REFERENCE):
+            if flag.value is not None:
+                raise UserError(f"--{flag.name} is for --mode score, and --mode is {MODE.value}")
+    elif SAMPLES.value is None:
+        raise UserError("--mode score needs --samples FILE, the samples to score")
+    elif (REFERENCE.value is None) == (CONFIG.value is None and WORKDIR.value is None):
+        raise UserError("--mode score needs either --reference DATA or --config CONFIG, the real data")
 
 
 def parse(argv: Sequence[str]) -> tuple[ConfigDict | None, Path]:
@@ -161,8 +183,8 @@ def _information(rest: Sequence[str]) -> str | None:
 def _config_and_workdir(argv: Sequence[str], rest: Sequence[str]) -> tuple[ConfigDict | None, Path]:
     workdir = None if WORKDIR.value is None else local_path(WORKDIR.value, "--workdir")
     if CONFIG.value is None:
-        if workdir:
-            return None, workdir
+        if workdir or REFERENCE.value is not None:
+            return None, workdir or Path()
         raise UserError("neither --config nor --workdir is given; try --config configs/ring.py")
     file = config_file.find(CONFIG.value)
     _import_jax()
@@ -176,7 +198,17 @@ def _run(argv: Sequence[str], rest: Sequence[str], join: Callable[[], None]) -> 
     from veegan_jax.cli import commands
     from veegan_jax.parallel import processes
 
-    options = commands.Options(MODE.value, config, workdir, STEP.value, NUM.value, SAMPLE_SEED.value, ROW.value)
+    options = commands.Options(
+        mode=MODE.value,
+        config=config,
+        workdir=workdir,
+        step=STEP.value,
+        num=NUM.value,
+        seed=SAMPLE_SEED.value,
+        row=ROW.value,
+        samples=SAMPLES.value,
+        reference=REFERENCE.value,
+    )
     commands.set_environment(options)
     join()
     _find_devices()

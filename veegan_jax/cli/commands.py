@@ -1,5 +1,6 @@
 """What each `--mode` does: one function a mode."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -9,18 +10,21 @@ import numpy as np
 from ml_collections import ConfigDict
 from tabulate import tabulate
 
-from veegan_jax.config.build import build
+from veegan_jax.config.build import build, build_source
 from veegan_jax.config.convert import comparison, differences, effective, from_effective
 from veegan_jax.errors import UserError
 from veegan_jax.evaluation import plots, tables
 from veegan_jax.evaluation.missing import Missing, Reconstruction, missing
+from veegan_jax.evaluation.published import published
+from veegan_jax.evaluation.score import score, score_against
 from veegan_jax.evaluation.scores import Evaluation
 from veegan_jax.experiments.compare import compare, train_row
 from veegan_jax.experiments.run import train
 from veegan_jax.inference.model import Run, load_with, noting_changes
+from veegan_jax.paths import local_path
 from veegan_jax.storage import versions
 from veegan_jax.storage.checkpoint import fingerprints
-from veegan_jax.storage.files import replacing
+from veegan_jax.storage.files import replacing, write_atomically
 from veegan_jax.storage.folder import stored_config
 
 if TYPE_CHECKING:
@@ -38,6 +42,8 @@ class Options(NamedTuple):
         num: the number of examples to sample, reconstruct or invert.
         seed: the seed of what is sampled or reconstructed.
         row: the only row of a comparison to train; empty for all rows.
+        samples: the file or folder of samples to score; None in other modes.
+        reference: the real data to score samples against; None to take those of the config.
     """
 
     mode: str
@@ -47,10 +53,14 @@ class Options(NamedTuple):
     num: int
     seed: int
     row: str = ""
+    samples: str | None = None
+    reference: str | None = None
 
 
 def set_environment(options: Options) -> None:
     """Sets the variables of the environment that the config asks for, before JAX makes its devices."""
+    if options.reference:
+        return
     config = _config(options)
     runs = [config, *comparison(config).values()]
     versions.set_xla_env(max(run.logical_shards for run in runs), any(run.deterministic for run in runs))
@@ -131,6 +141,22 @@ def show_missing(options: Options) -> None:
         _write_picture(stem, plots.draw_missing(x[found.worst], reached))
 
 
+def score_samples(options: Options) -> None:
+    """Scores samples that any program made, prints the table and writes it beside the samples."""
+    assert options.samples is not None
+    if options.reference:
+        scored = score(options.samples, options.reference)
+    else:
+        config = _config(options)
+        source = build_source(config)
+        scored = score_against(source, options.samples, config.data, published(config), config.eval_samples)
+    print(scored.table)  # before it is written, because the folder may be read-only
+    path = local_path(options.samples, "--samples")
+    write_atomically(path.with_name(f"{path.stem}_scores.md"), scored.table + "\n")
+    numbers = {name: value for name, value in scored._asdict().items() if name != "table"}
+    write_atomically(path.with_name(f"{path.stem}_scores.json"), json.dumps(numbers, indent=2) + "\n")
+
+
 def print_fingerprint(options: Options) -> None:
     """Prints digests of a checkpoint: two runs have the same digests exactly if they have the same bits."""
     experiment = noting_changes(build(from_effective(stored_config(options.workdir))), options.workdir)
@@ -147,6 +173,7 @@ COMMANDS: dict[str, Callable[[Options], str | None]] = {
     "sample": sample,
     "reconstruct": reconstruct,
     "missing": show_missing,
+    "score": score_samples,
     "fingerprint": print_fingerprint,
 }
 

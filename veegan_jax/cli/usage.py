@@ -23,6 +23,7 @@ MODES = {
     "sample": Mode("write samples, and draw them", "--mode sample --workdir runs/ring --num 1000 --sample_seed 3"),
     "reconstruct": Mode("write held-out x beside G(F(x))", "--mode reconstruct --workdir runs/ring"),
     "missing": Mode("show the held-out x that G misses most", "--mode missing --workdir runs/ring"),
+    "score": Mode("score samples of any program", "--mode score --samples samples.npy --reference ring"),
     "fingerprint": Mode("print digests that identify the bits", "--mode fingerprint --workdir runs/ring"),
 }
 
@@ -34,6 +35,8 @@ VALUES = {
     "step": "STEP",
     "num": "N",
     "sample_seed": "SEED",
+    "samples": "FILE",
+    "reference": "DATA",
     "row": "NAME",
     "coordinator": "HOST:PORT",
     "num_processes": "N",

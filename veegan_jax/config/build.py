@@ -63,8 +63,7 @@ def build(config: ConfigDict) -> Experiment:
         UserError: naming the field, or the setting of JAX, that is wrong, its value, and what would be right.
     """
     check_jax()
-    validate(config)
-    source: Source = _entry(config, "data")
+    source = build_source(config)
     optimizers = {player: _optimizer(config, player) for player in config.optim}
     objective = _objective(config, source, optimizers["disc"])
     if config.ivom_images and not source.bounded:
@@ -76,6 +75,17 @@ def build(config: ConfigDict) -> Experiment:
     if config.best_metric and config.best_metric not in names:
         raise UserError(f"config.best_metric is {config.best_metric!r}; {suggestion(config.best_metric, names)}")
     return experiment
+
+
+def build_source(config: ConfigDict) -> Source:
+    """Builds the data that a config names, whose other parts are checked and not built.
+
+    Raises:
+        UserError: naming the field that is wrong, its value, and what would be right.
+    """
+    validate(config)
+    source: Source = _entry(config, "data")
+    return source
 
 
 def check_amounts(experiment: Experiment) -> None:

@@ -33,6 +33,15 @@ def images(
     if not 0 < held_out < 1:
         raise ValueError(f"held_out is {held_out}; it is a fraction, between 0 and 1")
     opened, test = open_images(path, ImageSpec(size, channels))
+    return images_source(opened, test, path, held_out, resident_gib)
+
+
+def images_source(opened: Images, test: Images | None, path: str, held_out: float, resident_gib: float) -> Source:
+    """Returns the source of images that are open; a fraction of them is held out if there are no test images.
+
+    Raises:
+        ValueError: if the images are fewer than two, all equal, or damaged.
+    """
     if test is not None:
         return unlabelled_source(opened, test, resident_gib)
     train, test = _divide(opened, path, held_out)

@@ -114,13 +114,12 @@ def _load(file: Path) -> dict[str, np.ndarray]:
     return arrays
 
 
-def image_arrays(file: Path) -> tuple[ImageArray, ImageArray | None, str]:
-    """Returns the images of a file, its test images if it has them, and what was found, in one line.
+def image_arrays(file: Path, arrays: Mapping[str, np.ndarray]) -> tuple[ImageArray, ImageArray | None, str]:
+    """Returns the images of a file's arrays, its test images if it has them, and what was found, in one line.
 
     Raises:
         ValueError: naming the file, what is wrong with it, and what would be right.
     """
-    arrays = read_arrays(file)
     train, test = _parts_of(file, arrays)
     height, width, channels = train.shape
     others = [name for name in arrays if name not in ("x_train", "x_test")]

@@ -2,7 +2,7 @@
 
 import functools
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from veegan_jax.data.base import Images, LabelledImages
 from veegan_jax.data.contents import shown
 from veegan_jax.data.readers import tfds
-from veegan_jax.data.readers.arrays import ImageArray, image_arrays, read_labelled_arrays
+from veegan_jax.data.readers.arrays import ImageArray, image_arrays, read_arrays, read_labelled_arrays
 from veegan_jax.data.readers.folder import SUFFIXES, open_folder
 from veegan_jax.data.readers.pixels import ImageSpec, resize_crop
 
@@ -42,7 +42,16 @@ def open_images(path: str, spec: ImageSpec) -> tuple[Images, Images | None]:
         return open_folder(file, spec)
     if file.suffix.lower() in SUFFIXES:
         raise ValueError(f"path is {shown(path)}; that is one image: give the folder that holds the images")
-    train, test, found = image_arrays(file)
+    return open_arrays(file, read_arrays(file), spec)
+
+
+def open_arrays(file: Path, arrays: Mapping[str, np.ndarray], spec: ImageSpec) -> tuple[Images, Images | None]:
+    """Opens the images of arrays, `x_train` and perhaps `x_test`, as `open_images` does; messages name the file.
+
+    Raises:
+        ValueError: naming the file, what is wrong with it, and what would be right.
+    """
+    train, test, found = image_arrays(file, arrays)
     return _open_array(train, spec, found), _open_array(test, spec, "") if test else None
 
 

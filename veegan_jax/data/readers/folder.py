@@ -115,6 +115,19 @@ def open_folder(folder: Path, spec: ImageSpec) -> tuple[Images, Images | None]:
     return opened, _open(folder, parts[1], seen[train:], spec, "") if len(parts) > 1 else None
 
 
+def first_image(folder: Path) -> tuple[int, int, int]:
+    """Returns height, width and channels (1 or 3) of the first image in a folder.
+
+    Raises:
+        ValueError: if there is none, or it is damaged.
+    """
+    found = _find(folder)
+    if not found.images:
+        raise ValueError(f"path is {folder}; there are no images in it{_why_none(folder, found)}")
+    seen = _inspect(folder, found.images[0])
+    return seen.size[1], seen.size[0], 1 if seen.grey else 3
+
+
 def _open(folder: Path, names: Sequence[str], seen: Sequence[Seen], spec: ImageSpec, found: str) -> Images:
     digests = np.array([image.digest for image in seen], np.uint64)
 
