@@ -82,7 +82,11 @@ def make_digit_modes(reference: Any, features: Features) -> Metric:
         channels = samples.shape[-1]
         found = classifier()[0](split_channels(samples))
         posteriors = [found.posteriors[channel::channels] for channel in range(channels)]
-        scores = {**tuple_scores(found.labels, channels), "vendi": posterior_vendi(posteriors)}
+        scores = measured(
+            len(samples),
+            ((MODES, KL, EXCESS_KL, JSD), lambda: tuple_scores(found.labels, channels)),
+            ((VENDI,), lambda: {"vendi": posterior_vendi(posteriors)}),
+        )
         return {**scores, **comparison.scores(found.features, len(samples))}
 
     def note() -> str:
@@ -104,7 +108,11 @@ def make_labelled_images(reference: Any, features: Features) -> Metric:
 
     def score(samples: np.ndarray, real: np.ndarray) -> dict[str, float]:
         found = classifier()[0](samples)
-        scores = {**histogram_divergences(found.labels, num_classes), "vendi": vendi(found.features)}
+        scores = measured(
+            len(samples),
+            ((KL, EXCESS_KL, JSD), lambda: histogram_divergences(found.labels, num_classes)),
+            ((VENDI,), lambda: {"vendi": vendi(found.features)}),
+        )
         return {**scores, **comparison.scores(found.features, len(samples))}
 
     def note() -> str:
@@ -175,9 +183,9 @@ class _Comparison:
 
         return {
             **neighbour_scores(d),
-            "rke": rke_modes(d, self._bandwidth),
             **measured(
                 min(num, len(y), len(self._labelled.test_images)),
+                ((RKE,), lambda: {"rke": rke_modes(d, self._bandwidth)}),
                 ((CLASSIFIER_FID, CLASSIFIER_KID), moments),
                 ((AUTHPCT,), lambda: {"authpct": authentic_share(d)}),
                 ((FLD,), lambda: {"fld": likelihood_divergence(x, self._likelihood)}),
