@@ -96,27 +96,29 @@ def make_digit_modes(reference: Any, features: Features) -> Metric:
 
 
 def make_labelled_images(reference: Any, features: Features) -> Metric:
-    """Makes the scores of images `[N, H, W, C]` beside real ones, and of their classes beside equally likely ones.
+    """Makes the scores of images `[N, H, W, C]` beside real ones, and of their classes beside those of training images.
 
     Args:
-        reference: labelled images whose classes are equally frequent, or nearly.
+        reference: labelled images. A class that no training image has, as 0 where labels begin at 1, is no class.
         features: supplies the classifier.
     """
     classifier = functools.cache(lambda: features.classifier(reference))
     comparison = _Comparison(classifier, reference)
-    num_classes = int(np.max(reference.train_labels)) + 1
+    classes, counts = np.unique(reference.train_labels, return_counts=True)
 
     def score(samples: np.ndarray, real: np.ndarray) -> dict[str, float]:
         found = classifier()[0](samples)
         scores = measured(
             len(samples),
-            ((KL, EXCESS_KL, JSD), lambda: histogram_divergences(found.labels, num_classes)),
+            ((KL, EXCESS_KL, JSD), lambda: _class_divergences(found.posteriors, classes, counts)),
             ((VENDI,), lambda: {"vendi": vendi(found.features)}),
         )
         return {**scores, **comparison.scores(found.features, len(samples))}
 
     def note() -> str:
-        return f"{comparison.note('classes')}; KL and JSD: over {num_classes} classes"
+        return (
+            f"{comparison.note('classes')}; KL and JSD: from the shares of the {len(classes)} classes in training data"
+        )
 
     return Metric(score, labelled_images.columns, note)
 
@@ -145,6 +147,12 @@ def make_inception(reference: Any, features: Features) -> Metric:
 
     note = f"FID and KID: over at most {MOST_FEATURES:,} images (50,000 is usual), in the features of {network.name}"
     return Metric(score, inception.columns, lambda: note)
+
+
+def _class_divergences(posteriors: np.ndarray, classes: np.ndarray, counts: np.ndarray) -> dict[str, float]:
+    """Returns the divergences of the likeliest classes, `[N]` from posteriors, from the counts of training images."""
+    chosen = np.argmax(posteriors[:, classes], axis=-1)
+    return histogram_divergences(chosen, len(classes), counts / np.sum(counts))
 
 
 def as_uint8(images: np.ndarray) -> np.ndarray:

@@ -103,8 +103,13 @@ def make_plane(reference: Any, features: Features) -> Metric:
     widths: list[float] = []
 
     def score(samples: np.ndarray, real: np.ndarray) -> dict[str, float]:
-        gaps = {"sliced_wasserstein": sliced_wasserstein(samples, real), "mmd": mmd(samples, real)}
-        return {**_compare(samples, real, distances(samples, real), widths), **gaps}
+        d = distances(samples, real)
+        gaps = measured(
+            d.least,
+            ((SLICED_WASSERSTEIN,), lambda: {"sliced_wasserstein": sliced_wasserstein(samples, real)}),
+            ((MMD,), lambda: {"mmd": mmd(samples, real)}),
+        )
+        return {**_compare(samples, real, d, widths), **gaps}
 
     return Metric(score, plane.columns, lambda: _note(widths))
 
