@@ -148,10 +148,8 @@ def mean_coverage(n, m, k=5):
 
 
 def test_expected_coverage_beside_scipy():
-    found = expected_coverage(5, 300, 200)
-    np.testing.assert_allclose(
-        found[[0, 4, 5, 50, 200]], [mean_coverage(300, m) for m in (0, 4, 5, 50, 200)], rtol=1e-5
-    )
+    found, sizes = expected_coverage(5, 300, 200), [0, 4, 5, 50, 200]
+    np.testing.assert_allclose(found[sizes], [mean_coverage(300, m) for m in sizes], rtol=1e-5)
     assert np.all(np.diff(found) >= 0)
 
 

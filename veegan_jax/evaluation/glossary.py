@@ -29,9 +29,9 @@ SANITY = f"""
 ## What each score gives
 
 Scores of samples whose quality is known: held-out real data; exact copies of the training examples; real data without
-one of its modes or classes; one real example, repeated; noise. The mixtures have {NUM:,} samples of the usual parameters;
-"digits" are 8×8 digits, 1,437 to train on and 360 held out, in the features of a classifier that stands for a network: the
-pixels. Many nats a dimension, as FLD of exact copies, mean that all samples are memorised.
+one of its modes or classes; one real example, repeated; noise. The mixtures have {NUM:,} samples; "digits" are 8×8
+digits, 1,437 to train on and 360 held out, and their pixels stand for the features of a network. A very large FLD, as
+that of exact copies, means that all samples are memorised. `tests/test_metrics_sanity.py` holds these scores.
 """
 
 MIDDLE = """
@@ -61,7 +61,14 @@ def render(known: Mapping[str, tuple[str, ...]]) -> str:
     columns = _table(
         ("name", "heading", "unit", "better", "definition", "source"),
         (
-            (f"`{c.name}`", c.heading, c.unit, f"{c.direction} {ARROWS[c.direction]}".strip(), c.definition, c.source)
+            (
+                f"`{c.name}`",
+                c.heading,
+                c.unit,
+                c.direction if c.direction == "as real" else f"{c.direction} {ARROWS[c.direction]}",
+                c.definition,
+                c.source,
+            )
             for c in COLUMNS.values()
         ),
     )

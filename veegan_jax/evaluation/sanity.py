@@ -69,13 +69,8 @@ def _digit_samples(digits: LabelledImages) -> tuple[np.ndarray, dict[str, np.nda
         images.astype(np.float32) / np.float32(127.5) - 1 for images in (digits.train_images, digits.test_images)
     )
     noise = np.random.default_rng(0).uniform(-1, 1, test.shape).astype(np.float32)
-    situations: Sequence[Any] = (
-        test,
-        train.copy(),
-        test[digits.test_labels > 0],
-        np.repeat(test[:1], len(test), axis=0),
-        noise,
-    )
+    dropped, collapsed = test[digits.test_labels > 0], np.repeat(test[:1], len(test), axis=0)
+    situations: Sequence[Any] = (test, train.copy(), dropped, collapsed, noise)
     return train, dict(zip(SITUATIONS, situations, strict=True))
 
 
