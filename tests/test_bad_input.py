@@ -258,7 +258,7 @@ TABLES = {
             "config.dcgan.kernel_size is 0; it must be 1 or more",
             ("--config.data=stacked_digits", "--config.model=dcgan", "--config.dcgan.kernel_size=0"),
         ),
-        "metric": field("best_metric=fid", "config.best_metric is 'fid'; valid: high_quality"),
+        "metric": field("best_metric=fid", "config.best_metric is 'fid'; valid: bin_kl, clipped_coverage"),
         "negative shards": field("logical_shards=-1", "config.logical_shards is -1; it must be at least 0"),
         "shards and devices": field(
             "logical_shards=6", "config.logical_shards is 6, over 4 devices; it must divide by"

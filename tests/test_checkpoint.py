@@ -351,6 +351,19 @@ def test_the_best_is_one_that_was_measured_and_is_whole(tmp_path, experiment, st
     checkpoints.close()
 
 
+def test_checkpoints_are_ranked_by_a_score_that_all_of_them_have(tmp_path, experiment, state):
+    """A run of version 0.1.0 that is resumed has old checkpoints without the columns that came later."""
+    checkpoints = opened(tmp_path, metric="bin_kl", keep_latest=4)
+    for step, scores in {1: {"kl": 0.1}, 2: {"kl": 0.2}, 3: {"kl": 0.3, "bin_kl": 0.1}, 4: {}}.items():
+        checkpoints.save(step, state, {})
+        checkpoints.add_scores(step, scores)
+    assert checkpoints.best() == (1, COLUMNS["kl"], 0.1)
+    for step in (1, 2):
+        checkpoints.add_scores(step, {"kl": 0.1, "bin_kl": 0.2})
+    assert checkpoints.best() == (3, COLUMNS["bin_kl"], 0.1)
+    checkpoints.close()
+
+
 @pytest.mark.parametrize("damage", [flip, truncate])
 def test_damaged_scores_hide_no_checkpoint_and_are_not_the_best(tmp_path, experiment, state, template, damage):
     save(tmp_path, state, experiment.config, 1, 2, kl=[0.2, 0.1])

@@ -47,7 +47,9 @@ def trained(digits, cache):
 def test_it_learns(digits, trained):
     model, accuracy = trained
     assert accuracy > 0.95
-    labels, features = model(digits.test_images)
+    labels, features, posteriors = model(digits.test_images)
+    np.testing.assert_array_equal(posteriors.argmax(axis=-1), labels)
+    np.testing.assert_allclose(posteriors.sum(axis=-1), 1, rtol=1e-5)
     assert np.mean(labels == digits.test_labels) == accuracy
     assert (features.shape, features.dtype) == ((len(digits.test_images), QUICK.features), np.float32)
     np.testing.assert_array_equal(model(digits.test_images[:7])[0], labels[:7])

@@ -58,7 +58,7 @@ WRONG = [
     ("optim.gen.learning_rate", 0.0, "config.optim.gen.learning_rate is 0.0; it must be more than 0"),
     ("optim.disc.b1", 1.0, "config.optim.disc.b1 is 1.0"),
     ("optim.gen.schedule", "step", r"config.optim.gen.schedule is 'step'; valid: constant, cosine, linear"),
-    ("best_metric", "fid", "config.best_metric is 'fid'; valid: high_quality, jsd, kl, mmd, modes"),
+    ("best_metric", "fid", "config.best_metric is 'fid'; valid: bin_kl, clipped_coverage"),
     ("steps_per_call", 0, "config.steps_per_call is 0"),
     ("eval_every", 0, "config.eval_every is 0"),
 ]

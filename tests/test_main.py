@@ -317,6 +317,7 @@ def test_evaluate_sample_and_reconstruct(whole):
     assert measured.stdout.strip() in trained.stdout  # Training ended with this table.
     best = call("--mode=evaluate", f"--workdir={workdir}", "--step=best", config=None)
     assert best.returncode == 0, best.stderr
+    assert re.search(r"^step best is \d+: its \(K\+1\)-bin KL is [\d.]+$", best.stderr, flags=re.MULTILINE)
 
     sampled = call("--mode=sample", f"--workdir={workdir}", "--num=30", "--sample_seed=4", config=None)
     assert sampled.returncode == 0, sampled.stderr

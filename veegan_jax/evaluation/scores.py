@@ -67,8 +67,6 @@ class Scorer:
             raise UserError(str(error)) from error
         self.columns: tuple[Column, ...] = tuple(c for metric in self.metrics.values() for c in metric.columns)
         self._warned: set[tuple[Column, ...]] = set()
-        if too_few := self._too_few():
-            _log.warning("%s; these scores are left out", too_few)
 
     @functools.cached_property
     def examples(self) -> RealExamples:
@@ -97,18 +95,18 @@ class Scorer:
             *(self._attempt(metric.columns, metric.note, "") for metric in self.metrics.values()),
         ]
 
-    def _too_few(self) -> str:
-        """Returns which scores need more examples than are measured, and how many; an empty text if none does."""
+    def warn_of_too_few(self) -> None:
+        """Says, before anything is measured, which scores need more examples than there are, and how many."""
         num = min(self.num, self.source.num_train)
         leasts = sorted({column.least for column in self.columns if column.least > num})
-        needs = [
-            f"{', '.join(column.name for column in self.columns if column.least == least)} need {least} or more"
-            for least in leasts
-        ]
-        return f"{num} examples are measured, and {'; '.join(needs)}" if needs else ""
+        needs = [f"{least} for {', '.join(c.name for c in self.columns if c.least == least)}" for least in leasts]
+        if needs:
+            _log.warning("too few examples (%d) for some scores, which are left out; %s", num, "; ".join(needs))
 
     def _try(self, column: Column, score: Callable[[], float]) -> Scores:
         """Returns one score by its name, or nothing if it fails."""
+        if self.num < column.least:
+            return {}
         return self._attempt((column,), lambda: {column.name: score()}, Scores())
 
     def _attempt(self, columns: tuple[Column, ...], compute: Callable[[], Result], otherwise: Result) -> Result:
@@ -147,6 +145,7 @@ class Evaluation(Scorer):
         named, measured = experiment.config.best_metric, [column.name for column in self.columns]
         if named and named not in measured:  # FID of a config that names it, where there is no Inception network
             raise UserError(f"config.best_metric is {named!r}; {suggestion(named, measured)}")
+        self.warn_of_too_few()
 
     @functools.cached_property
     def sampler(self) -> Sampler:

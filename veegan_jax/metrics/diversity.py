@@ -27,6 +27,7 @@ VENDI = Column(
     "K(x, x′) is the cosine of features; where digits are stacked and a classifier knows them, it is "
     "Σ_c √(p(c|x) p(c|x′)) over the tuples c of digits. Mode counts saturate, and this score does not.",
     source="Friedman and Dieng, TMLR 2023, arXiv 2210.02410, definition 3.1",
+    least=2,
 )
 RKE = Column(
     name="rke",
@@ -37,6 +38,7 @@ RKE = Column(
     "alone set σ: σ³ is the squared median distance of real examples, times their median distance to the fifth nearest "
     "neighbour.",
     source="Jalali, Li and Farnia, NeurIPS 2023 (order 2); the bandwidth: this project",
+    least=2,
 )
 
 

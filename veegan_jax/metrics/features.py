@@ -82,7 +82,11 @@ def make_digit_modes(reference: Any, features: Features) -> Metric:
         channels = samples.shape[-1]
         found = classifier()[0](split_channels(samples))
         posteriors = [found.posteriors[channel::channels] for channel in range(channels)]
-        scores = {**tuple_scores(found.labels, channels), "vendi": posterior_vendi(posteriors)}
+        scores = measured(
+            len(samples),
+            ((MODES, KL, EXCESS_KL, JSD), lambda: tuple_scores(found.labels, channels)),
+            ((VENDI,), lambda: {"vendi": posterior_vendi(posteriors)}),
+        )
         return {**scores, **comparison.scores(found.features, len(samples))}
 
     def note() -> str:
@@ -92,23 +96,29 @@ def make_digit_modes(reference: Any, features: Features) -> Metric:
 
 
 def make_labelled_images(reference: Any, features: Features) -> Metric:
-    """Makes the scores of images `[N, H, W, C]` beside real ones, and of their classes beside equally likely ones.
+    """Makes the scores of images `[N, H, W, C]` beside real ones, and of their classes beside those of training images.
 
     Args:
-        reference: labelled images whose classes are equally frequent, or nearly.
+        reference: labelled images. A class that no training image has, as 0 where labels begin at 1, is no class.
         features: supplies the classifier.
     """
     classifier = functools.cache(lambda: features.classifier(reference))
     comparison = _Comparison(classifier, reference)
-    num_classes = int(np.max(reference.train_labels)) + 1
+    classes, counts = np.unique(reference.train_labels, return_counts=True)
 
     def score(samples: np.ndarray, real: np.ndarray) -> dict[str, float]:
         found = classifier()[0](samples)
-        scores = {**histogram_divergences(found.labels, num_classes), "vendi": vendi(found.features)}
+        scores = measured(
+            len(samples),
+            ((KL, EXCESS_KL, JSD), lambda: _class_divergences(found.posteriors, classes, counts)),
+            ((VENDI,), lambda: {"vendi": vendi(found.features)}),
+        )
         return {**scores, **comparison.scores(found.features, len(samples))}
 
     def note() -> str:
-        return f"{comparison.note('classes')}; KL and JSD: over {num_classes} classes"
+        return (
+            f"{comparison.note('classes')}; KL and JSD: from the shares of the {len(classes)} classes in training data"
+        )
 
     return Metric(score, labelled_images.columns, note)
 
@@ -137,6 +147,12 @@ def make_inception(reference: Any, features: Features) -> Metric:
 
     note = f"FID and KID: over at most {MOST_FEATURES:,} images (50,000 is usual), in the features of {network.name}"
     return Metric(score, inception.columns, lambda: note)
+
+
+def _class_divergences(posteriors: np.ndarray, classes: np.ndarray, counts: np.ndarray) -> dict[str, float]:
+    """Returns the divergences of the likeliest classes, `[N]` from posteriors, from the counts of training images."""
+    chosen = np.argmax(posteriors[:, classes], axis=-1)
+    return histogram_divergences(chosen, len(classes), counts / np.sum(counts))
 
 
 def as_uint8(images: np.ndarray) -> np.ndarray:
@@ -175,9 +191,9 @@ class _Comparison:
 
         return {
             **neighbour_scores(d),
-            "rke": rke_modes(d, self._bandwidth),
             **measured(
                 min(num, len(y), len(self._labelled.test_images)),
+                ((RKE,), lambda: {"rke": rke_modes(d, self._bandwidth)}),
                 ((CLASSIFIER_FID, CLASSIFIER_KID), moments),
                 ((AUTHPCT,), lambda: {"authpct": authentic_share(d)}),
                 ((FLD,), lambda: {"fld": likelihood_divergence(x, self._likelihood)}),

@@ -21,6 +21,7 @@ PRIOR_GAP = Column(
     definition="The squared 2-Wasserstein distance, per dimension, between N(0, I) and a Gaussian with the moments of "
     "F(x) over real examples x: VEEGAN's own alarm for missing modes. 0 is the prior, and 1 is a single point.",
     source="Srivastava et al., NIPS 2017 (VEEGAN), section 3 and figure 1",
+    least=2,
 )
 IVOM_TRAIN = Column(
     name="ivom_train",

@@ -45,6 +45,7 @@ NDB = Column(
     definition="The share of statistically different bins: of 100 cells of real data, those whose shares of samples "
     "and of real examples differ by a two-proportion z-test at 5 %. Equal distributions score about 5.",
     source="Richardson and Weiss, NeurIPS 2018",
+    least=2,
 )
 COORDINATE_COLUMNS = (*NEIGHBOUR_COLUMNS, RKE, NDB, SUPPORT)
 
@@ -60,7 +61,7 @@ def make_manifold(reference: Any, features: Features) -> Metric:
     def score(samples: np.ndarray, real: np.ndarray) -> dict[str, float]:
         x, y = _coordinates(samples), _coordinates(real)
         d = distances(x, y)
-        return {**_compare(x, y, d, widths), "vendi": vendi(x)}
+        return {**_compare(x, y, d, widths), **measured(d.least, ((VENDI,), lambda: {"vendi": vendi(x)}))}
 
     return Metric(score, manifold.columns, lambda: _note(widths))
 
@@ -86,12 +87,13 @@ def make_unlabelled_images(reference: Any, features: Features) -> Metric:
     def score(samples: np.ndarray, real: np.ndarray) -> dict[str, float]:
         x, y = _coordinates(samples), _coordinates(real)
         d = distances(x, y)
-        memorised = measured(
+        others = measured(
             min(d.least, len(reference)),
+            ((VENDI,), lambda: {"vendi": vendi(x)}),
             ((AUTHPCT,), lambda: {"authpct": authentic_share(d)}),
             ((FLD,), lambda: {"fld": likelihood_divergence(x, prepared(y.tobytes(), y.shape))}),
         )
-        return {**_compare(x, y, d, widths), "vendi": vendi(x), **memorised}
+        return {**_compare(x, y, d, widths), **others}
 
     return Metric(score, unlabelled_images.columns, lambda: _note(widths))
 
@@ -101,8 +103,13 @@ def make_plane(reference: Any, features: Features) -> Metric:
     widths: list[float] = []
 
     def score(samples: np.ndarray, real: np.ndarray) -> dict[str, float]:
-        gaps = {"sliced_wasserstein": sliced_wasserstein(samples, real), "mmd": mmd(samples, real)}
-        return {**_compare(samples, real, distances(samples, real), widths), **gaps}
+        d = distances(samples, real)
+        gaps = measured(
+            d.least,
+            ((SLICED_WASSERSTEIN,), lambda: {"sliced_wasserstein": sliced_wasserstein(samples, real)}),
+            ((MMD,), lambda: {"mmd": mmd(samples, real)}),
+        )
+        return {**_compare(samples, real, d, widths), **gaps}
 
     return Metric(score, plane.columns, lambda: _note(widths))
 
@@ -112,9 +119,12 @@ def _compare(x: np.ndarray, real: np.ndarray, d: Distances, widths: list[float])
     widths[:] = [bandwidth(d)]
     return {
         **neighbour_scores(d),
-        "rke": rke_modes(d, widths[0]),
-        "ndb": different_bins(x, real),
-        **measured(d.least, ((SUPPORT,), lambda: {"support": support(d)})),
+        **measured(
+            d.least,
+            ((RKE,), lambda: {"rke": rke_modes(d, widths[0])}),
+            ((NDB,), lambda: {"ndb": different_bins(x, real)}),
+            ((SUPPORT,), lambda: {"support": support(d)}),
+        ),
     }
 
 

@@ -25,8 +25,8 @@ KL = Column(
     heading="reverse KL",
     unit="nats",
     direction="lower",
-    definition="Σ p log(p K), where p is the histogram of the samples over K equally likely modes (or classes of "
-    "labelled images). N samples of a uniform sampler score about (K − 1)/2N.",
+    definition="Σ p log(p K), where p is the histogram of the samples over K equally likely modes. Classes of labelled "
+    "images count as they do in the training data: Σ p log(p/q). N samples of real data score about (K − 1)/2N.",
     source="Srivastava et al., NIPS 2017 (VEEGAN), section 4.2; Lin et al., NeurIPS 2018 (PacGAN), section 4",
 )
 EXCESS_KL = Column(
@@ -43,26 +43,26 @@ JSD = Column(
     heading="JSD",
     unit="nats",
     direction="lower",
-    definition="The Jensen-Shannon divergence between the histogram of the samples over modes and the uniform one, "
-    "0 to log 2.",
+    definition="The Jensen-Shannon divergence between the histograms p and q of the reverse KL, 0 to log 2.",
     source="Lin, IEEE Transactions on Information Theory 1991",
 )
 
 
-def histogram_divergences(modes: np.ndarray, num_modes: int) -> dict[str, float]:
-    """Computes how far a histogram of modes is from uniform, in nats.
+def histogram_divergences(modes: np.ndarray, num_modes: int, expected: np.ndarray | None = None) -> dict[str, float]:
+    """Computes how far a histogram of modes is from the expected one, in nats.
 
     Args:
         modes: the mode of each sample, int `[N]`, 0 to `num_modes` − 1.
-        num_modes: how many equally likely modes there are.
+        num_modes: K, how many modes there are.
+        expected: the probability of each mode, more than 0, `[K]`; None for equally likely ones.
 
     Returns:
-        `kl`: the reverse Kullback-Leibler divergence Σ p log(p / (1/K)), empty bins skipped (VEEGAN, section 4.2).
+        `kl`: the reverse Kullback-Leibler divergence Σ p log(p/q), empty bins skipped (VEEGAN, section 4.2).
         `excess_kl`: `kl` less (K − 1)/2N, its mean for N samples of a uniform sampler.
         `jsd`: the Jensen-Shannon divergence, 0 to log 2.
     """
     p = np.bincount(modes, minlength=num_modes) / len(modes)
-    q = np.full(num_modes, 1 / num_modes)
+    q = np.full(num_modes, 1 / num_modes) if expected is None else expected
     middle = (p + q) / 2
     kl = divergence(p, q)
     return {

@@ -27,6 +27,7 @@ MMD = Column(
     definition="The unbiased squared maximum mean discrepancy under a mean of eight Gaussian kernels. It is about 0, "
     "of either sign, for equal distributions.",
     source="Gretton et al., JMLR 2012, equation 3",
+    least=2,
 )
 
 
