@@ -86,8 +86,8 @@ def unusual_settings() -> dict[str, str]:
 
     Variables are taken by the libraries that read them, so that one that this version does not know is named too.
     """
-    found = {name: getattr(jax.config, name, usual) for name, usual in _SETTINGS.items()}
-    unusual = {name: str(value) for name, value in found.items() if value != _SETTINGS[name]}
+    found = jax.config.values
+    unusual = {name: str(found[name]) for name, usual in _SETTINGS.items() if found.get(name, usual) != usual}
     return unusual | {name: value for name, value in sorted(os.environ.items()) if value and _may_matter(name)}
 
 
