@@ -21,8 +21,9 @@ from veegan_jax.config.fields import (
 from veegan_jax.errors import UserError, suggestion
 
 # Settings of JAX that change the dtypes of a run or whether its keys fit a checkpoint, or that make it many times as
-# slow. Other settings that change numbers are recorded: see `storage/versions.py`.
-NEEDED_SETTINGS = {"jax_enable_x64": False, "jax_default_prng_impl": "threefry2x32", "jax_disable_jit": False}
+# slow, or compute nothing. Other settings that change numbers are recorded: see `storage/versions.py`.
+NEEDED_SETTINGS = {"jax_enable_x64": False, "jax_default_prng_impl": "threefry2x32"}
+NEEDED_SETTINGS |= dict.fromkeys(("jax_disable_jit", "jax_no_tracing", "jax_no_execution"), False)
 
 
 def check_jax() -> None:
