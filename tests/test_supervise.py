@@ -1,6 +1,7 @@
 """The parent of one process of several: what it says of a child that ends, hangs, or is stopped."""
 
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -136,10 +137,11 @@ SAVES = """
 """
 
 
-def test_signals_are_forwarded():
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1])
+def test_signals_are_forwarded_and_notices_as_sigterm(number):
     process = supervised(SAVES)
     process.stdout.readline()
-    process.terminate()
+    process.send_signal(number)
     assert ended(process, 75) == ("saved\n", "")
 
 

@@ -328,6 +328,7 @@ def test_variables_that_change_no_number_are_not_recorded(monkeypatch, name):
 @pytest.mark.usefixtures("_usual")
 def test_settings_of_jax_are_recorded_however_they_came_about_and_a_usual_value_is_none(monkeypatch):
     monkeypatch.setenv("JAX_THREEFRY_PARTITIONABLE", "1")
+    monkeypatch.setenv("JAX_ENABLE_X64", "0")
     assert unusual_settings() == {}
     with jax.threefry_partitionable(False), jax.default_matmul_precision("float32"):
         assert unusual_settings() == {
@@ -354,9 +355,24 @@ def test_settings_that_differ_from_those_of_a_run_are_found_among_its_versions(m
     assert changed_settings(made_by) == "NVIDIA_TF32_OVERRIDE None → 1, jax_random_seed_offset 3 → None"
 
 
+def test_checks_of_jax_that_would_end_a_run_are_set_back():
+    script = "from veegan_jax import main; main._import_jax(); import jax; print(*map(jax.config._read, main.LENIENT))"
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**environment(), **{name.upper(): "disallow" for name in main.LENIENT if "guard" in name}}
+        | {"JAX_NUMPY_DTYPE_PROMOTION": "strict", "JAX_NUMPY_RANK_PROMOTION": "raise"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.split() == list(main.LENIENT.values()), done.stderr
+
+
 def test_other_dtypes_and_keys_are_refused():
     check_jax()
     with jax.enable_x64(True), pytest.raises(UserError, match="jax_enable_x64 is True, and runs are made with False"):
+        check_jax()
+    with jax.disable_jit(), pytest.raises(UserError, match="jax_disable_jit is True"):
         check_jax()
     with jax.default_prng_impl("rbg"), pytest.raises(UserError, match="unset the variable JAX_DEFAULT_PRNG_IMPL, or "):
         train(tiny(), Path("never"))

@@ -26,6 +26,11 @@ from veegan_jax.parallel.process_group import ProcessGroup, Report, process_grou
 from veegan_jax.paths import local_path
 from veegan_jax.version import __version__
 
+# Settings of JAX that change no number, and the values by which they end no run: Adam of optax, for example, multiplies
+# integers by floats, and whatever is computed is moved to the device.
+LENIENT = {"jax_numpy_dtype_promotion": "standard", "jax_numpy_rank_promotion": "allow", "jax_transfer_guard": "allow"}
+LENIENT |= {f"jax_transfer_guard_{way}": "allow" for way in ("host_to_device", "device_to_host", "device_to_device")}
+
 # The flags of this program alone, without those that its libraries define.
 FLAGS = flags.FlagValues()
 FLAGS.set_gnu_getopt()
@@ -222,15 +227,18 @@ def _run(argv: Sequence[str], rest: Sequence[str], join: Callable[[], None]) -> 
 
 
 def _import_jax() -> None:
-    """Imports JAX.
+    """Imports JAX, without the checks of other people's code that variables of the environment may ask for.
 
     Raises:
         UserError: if a variable of the environment, which JAX reads as it is imported, has a wrong value.
     """
     try:
-        import jax  # noqa: F401
+        import jax
     except ValueError as error:
         raise UserError(f"{error}; it is a variable of the environment: set it right, or unset it") from error
+    for name, lenient in LENIENT.items():
+        if name.upper() in os.environ:
+            jax.config.update(name, lenient)
 
 
 def _find_devices() -> None:

@@ -20,18 +20,19 @@ from veegan_jax.config.fields import (
 )
 from veegan_jax.errors import UserError, suggestion
 
-# Settings of JAX that change the dtypes of a run, or whether its keys fit a checkpoint. Other settings that change
-# numbers are recorded: see `storage/versions.py`.
-_NEEDED = {"jax_enable_x64": False, "jax_default_prng_impl": "threefry2x32"}
+# Settings of JAX that change the dtypes of a run or whether its keys fit a checkpoint, or that make it many times as
+# slow, or compute nothing. Other settings that change numbers are recorded: see `storage/versions.py`.
+NEEDED_SETTINGS = {"jax_enable_x64": False, "jax_default_prng_impl": "threefry2x32"}
+NEEDED_SETTINGS |= dict.fromkeys(("jax_disable_jit", "jax_no_tracing", "jax_no_execution"), False)
 
 
 def check_jax() -> None:
-    """Checks that JAX makes float32 numbers and threefry keys, as every run has them.
+    """Checks that JAX makes float32 numbers and threefry keys, as every run has them, and that it compiles.
 
     Raises:
         UserError: naming the setting, its value, and how to set it.
     """
-    for name, needed in _NEEDED.items():
+    for name, needed in NEEDED_SETTINGS.items():
         if (found := getattr(jax.config, name)) != needed:
             raise UserError(
                 f"{name} is {found}, and runs are made with {needed}: unset the variable {name.upper()}, or in Python "

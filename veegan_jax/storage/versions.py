@@ -13,6 +13,7 @@ from typing import Any
 
 import jax
 
+from veegan_jax.config.check import NEEDED_SETTINGS
 from veegan_jax.version import __version__
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
@@ -31,7 +32,6 @@ _SETTINGS = {
     "jax_default_matmul_precision": None,
     "jax_allow_f16_reductions": True,
     "jax_softmax_custom_jvp": False,
-    "jax_disable_jit": False,
     "jax_disable_most_optimizations": False,
     "jax_debug_nans": False,
     "jax_debug_infs": False,
@@ -86,8 +86,8 @@ def unusual_settings() -> dict[str, str]:
 
     Variables are taken by the libraries that read them, so that one that this version does not know is named too.
     """
-    found = {name: getattr(jax.config, name, usual) for name, usual in _SETTINGS.items()}
-    unusual = {name: str(value) for name, value in found.items() if value != _SETTINGS[name]}
+    found = jax.config.values
+    unusual = {name: str(found[name]) for name, usual in _SETTINGS.items() if found.get(name, usual) != usual}
     return unusual | {name: value for name, value in sorted(os.environ.items()) if value and _may_matter(name)}
 
 
@@ -105,7 +105,7 @@ def changed_settings(then: Mapping[str, str]) -> str:
 
 def _may_matter(variable: str) -> bool:
     """Returns whether a variable of the environment may change numbers, and is no setting that is looked up in JAX."""
-    if variable in {name.upper() for name in _SETTINGS}:
+    if variable in {name.upper() for name in (*_SETTINGS, *NEEDED_SETTINGS)}:
         return False
     return bool(_READ.fullmatch(variable)) and not _HARMLESS.fullmatch(variable)
 
