@@ -11,6 +11,8 @@ import numpy as np
 
 # Where the cost is quadratic, at most this number of examples of each sample is compared.
 MOST_COMPARED = 5000
+# No score asks for a farther neighbour of a real example than this one.
+MOST_NEIGHBOURS = 5
 # The distances are computed in square tiles of this side, which fit in a processor's cache. (Rows that a power of two
 # separates would share the lines of the cache.)
 TILE = 500
@@ -24,12 +26,29 @@ class Distances(NamedTuple):
         cross: from real examples to samples, `[n, m]`.
         samples: between samples, `[m, m]`.
         distinct: the positions of the first of each distinct real example, int `[u]`.
+        near: the least of each row of `real`, ascending, `[n, 6]`, or `[n, n]` of fewer than six examples. The first is
+            the example's distance to itself.
     """
 
     real: np.ndarray
     cross: np.ndarray
     samples: np.ndarray
     distinct: np.ndarray
+    near: np.ndarray
+
+    def radii(self, k: int) -> np.ndarray:
+        """Returns the squared distance from each real example to its k-th nearest other one, `[n]`, for k up to 5.
+
+        Raises:
+            ValueError: if there are not k other examples.
+        """
+        return nearest(self.near, k)
+
+    def distinct_radii(self, k: int) -> np.ndarray:
+        """Returns the same as `radii` where each distinct real example is there once, `[u]`."""
+        if len(self.distinct) == len(self.real):
+            return self.radii(k)
+        return nearest(self.real[np.ix_(self.distinct, self.distinct)], k)
 
     @property
     def least(self) -> int:
@@ -56,17 +75,20 @@ def distances(x: np.ndarray, real: np.ndarray) -> Distances:
     if len(points) < len(rows):
         square = square[np.ix_(inverse, inverse)]
     n = len(real)
-    return Distances(square[:n, :n], square[:n, n:], square[n:, n:], points[points < n])
+    within = square[:n, :n]
+    last = min(MOST_NEIGHBOURS, n - 1)
+    near = np.sort(np.partition(within, last, axis=1)[:, : last + 1], axis=1)
+    return Distances(within, square[:n, n:], square[n:, n:], points[points < n], near)
 
 
 def nearest(square: np.ndarray, k: int) -> np.ndarray:
-    """Returns the squared distance from each example to its k-th nearest other one, `[n]`, from all of them `[n, n]`.
+    """Returns the squared distance from each example to its k-th nearest other one, `[n]`, from those to all `[n, n]`.
 
     Raises:
         ValueError: if there are not k other examples.
     """
-    if len(square) <= k:
-        raise ValueError(f"a {k}-NN manifold needs more than {k} examples, and there are {len(square)}")
+    if square.shape[1] <= k:
+        raise ValueError(f"a {k}-NN manifold needs more than {k} examples, and there are {square.shape[1]}")
     # Position 0 is a distance of 0: that to the example itself.
     radii: np.ndarray = np.partition(square, k, axis=1)[:, k]
     return radii

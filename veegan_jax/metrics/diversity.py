@@ -6,7 +6,7 @@ from functools import reduce
 import numpy as np
 
 from veegan_jax.metrics.base import Column
-from veegan_jax.metrics.distances import MOST_COMPARED, Distances, nearest
+from veegan_jax.metrics.distances import MOST_COMPARED, Distances
 
 # The Vendi score is of at most this number of samples; of the second number, where classes have more combinations.
 MOST_VENDI, MOST_VENDI_OF_MANY = 10_000, 2000
@@ -113,12 +113,12 @@ def bandwidth(d: Distances) -> float:
     to the fifth nearest distinct one. Where modes are narrow and far apart, it is wider than a mode and narrower than
     the gaps. Where real data are a single point, it is 1.
     """
-    distinct = d.real if len(d.distinct) == len(d.real) else d.real[np.ix_(d.distinct, d.distinct)]
-    if len(distinct) == 1:
+    if len(d.distinct) == 1:
         return 1.0
-    few = distinct[:BANDWIDTH_EXAMPLES, :BANDWIDTH_EXAMPLES]
+    chosen = d.distinct[:BANDWIDTH_EXAMPLES]
+    few = d.real[np.ix_(chosen, chosen)]
     overall = np.median(few[np.triu_indices(len(few), 1)])
-    local = np.median(nearest(distinct, min(BANDWIDTH_NEIGHBOUR, len(distinct) - 1)))
+    local = np.median(d.distinct_radii(min(BANDWIDTH_NEIGHBOUR, len(d.distinct) - 1)))
     return float((np.float64(overall) ** 2 * np.float64(local)) ** (1 / 6))
 
 
@@ -150,8 +150,7 @@ def support(d: Distances) -> float:
     """
     square = 0.0  # where real data are a single point, only equal samples are duplicates
     if len(d.distinct) > 1:
-        distinct = d.real if len(d.distinct) == len(d.real) else d.real[np.ix_(d.distinct, d.distinct)]
-        square = float(np.quantile(np.sqrt(nearest(distinct, 1)), DUPLICATE_QUANTILE)) ** 2
+        square = float(np.quantile(np.sqrt(d.distinct_radii(1)), DUPLICATE_QUANTILE)) ** 2
     m, below = len(d.samples), np.nextafter(np.float32(square), np.float32(0))
     duplicates = (np.count_nonzero(d.samples <= below) - m) / 2  # each sample is no duplicate of itself
     return m * (m - 1) / 2 / max(duplicates, 1.0)

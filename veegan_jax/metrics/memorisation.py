@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from veegan_jax.metrics.base import Column
-from veegan_jax.metrics.distances import Distances, nearest
+from veegan_jax.metrics.distances import Distances
 
 # The likelihood is of at most this number of samples, of training examples and of test examples.
 MOST_LIKELIHOOD = 2000
@@ -48,7 +48,7 @@ def authentic_share(d: Distances) -> float:
         d: the distances of samples, and of training examples as the real ones, at least two.
     """
     closest = np.argmin(d.cross, axis=0)
-    return 100 * float(np.mean(d.cross[closest, np.arange(d.cross.shape[1])] > nearest(d.real, 1)[closest]))
+    return 100 * float(np.mean(d.cross[closest, np.arange(d.cross.shape[1])] > d.radii(1)[closest]))
 
 
 class LikelihoodReference(NamedTuple):

@@ -96,7 +96,7 @@ def neighbour_scores(d: Distances) -> dict[str, float]:
 
 def precision_recall_of(d: Distances) -> dict[str, float]:
     """Computes `precision` and `recall`, in %. Exact copies score 100 %, however often the data repeat."""
-    radii, sample_radii = nearest(d.real, NEIGHBOUR), nearest(d.samples, NEIGHBOUR)
+    radii, sample_radii = d.radii(NEIGHBOUR), nearest(d.samples, NEIGHBOUR)
     precision = np.mean(np.any(d.cross <= radii[:, None], axis=0))
     recall = np.mean(np.any(d.cross <= sample_radii, axis=1))
     return {"precision": 100 * float(precision), "recall": 100 * float(recall)}
@@ -108,7 +108,7 @@ def density_coverage_of(d: Distances) -> dict[str, float]:
     The balls of density and coverage are open, as in their papers. A real example that is repeated more than five
     times has a ball of radius 0, which holds what equals the example; so exact copies of any data are covered.
     """
-    k, squares = WIDE_NEIGHBOUR, nearest(d.real, WIDE_NEIGHBOUR)
+    k, squares = WIDE_NEIGHBOUR, d.radii(WIDE_NEIGHBOUR)
     n, m = d.cross.shape
     # "Closer than the radius" is "at most the number before it"; 0 stays 0.
     held = np.count_nonzero(d.cross <= np.nextafter(squares, np.float32(0))[:, None], axis=1)
