@@ -1,5 +1,7 @@
 """The report of missed examples, for each kind of data and method, and for a collapse that is known."""
 
+import json
+
 import jax
 import numpy as np
 import pytest
@@ -14,6 +16,13 @@ from veegan_jax.inference.model import Sampler
 from veegan_jax.train.compile import initial_state
 
 
+@pytest.fixture
+def few(monkeypatch):
+    """Judges few examples by few, in a fraction of the time."""
+    monkeypatch.setattr(commands, "JUDGED", 200)
+    monkeypatch.setattr("veegan_jax.evaluation.missing.COMPARED", 500)
+
+
 def report_of(workdir, config, capsys):
     train(config, workdir)
     capsys.readouterr()
@@ -22,23 +31,35 @@ def report_of(workdir, config, capsys):
 
 
 @pytest.mark.parametrize("data", ["ring", "stacked_digits"])
-def test_report_of_a_run(tmp_path, capsys, data):
+def test_report_of_a_run(tmp_path, capsys, few, data):
     out, arrays = report_of(tmp_path, tiny(data=data), capsys)
+    assert "of the held-out examples have too few generated samples near them" in out.splitlines()[0]
     assert "12 held-out examples" in out
     assert "RMS of x − G(F(x))" in out
-    assert (tmp_path / "missing_step8_seed3.png").read_bytes().startswith(b"\x89PNG")
-    assert all(np.isfinite(arrays[name]).all() and len(arrays[name]) == 12 for name in arrays)
+    for name in ("missing_step8_seed3.png", "missing_step8_seed3_regions.png"):
+        assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
+    inverted = {"x", "nearest", "nearest_prior", "reconstruction", "reconstruction_prior", "worst"}
+    assert all(np.isfinite(arrays[name]).all() and len(arrays[name]) == 12 for name in inverted)
     # F(x) is one latent among all, and inversion looks for the best.
     assert np.mean(arrays["nearest"]) < np.mean(arrays["reconstruction"])
     distance = np.minimum(arrays["nearest"], arrays["reconstruction"])[arrays["worst"]]
     assert (np.diff(distance) <= 0).all()
 
+    # Networks that have hardly been trained make few samples as near to an example as real ones are.
+    found = json.loads((tmp_path / "missing_step8_seed3.json").read_text())
+    assert found["verdict"] == out.splitlines()[0]
+    assert found["missed"] == np.mean(arrays["missed"]) > 0.5
+    assert found["real_missed"] < 0.05
+    assert len(found["worst"]) == len(arrays["missed_x"]) == 64
+    assert {region["status"] for region in found["regions"]} <= {"missed", "rare", "inexact"}
 
-def test_report_without_a_reconstructor_and_without_a_picture(tmp_path, capsys):
+
+def test_report_without_a_reconstructor_and_without_a_picture(tmp_path, capsys, few):
     out, arrays = report_of(tmp_path, tiny("gan", data="synthetic1200"), capsys)
     assert "G(F(x))" not in out
-    assert set(arrays) == {"x", "nearest", "nearest_prior", "worst"}
-    assert not (tmp_path / "missing_step8_seed3.png").exists()
+    assert " of 10 modes are missed" in out
+    assert "reconstruction" not in arrays
+    assert not list(tmp_path.glob("missing*.png"))
 
 
 @pytest.fixture(scope="module")

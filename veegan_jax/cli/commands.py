@@ -1,7 +1,7 @@
 """What each `--mode` does: one function a mode."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -13,9 +13,10 @@ from tabulate import tabulate
 from veegan_jax.config.build import build, build_source
 from veegan_jax.config.convert import comparison, differences, effective, from_effective
 from veegan_jax.errors import UserError
-from veegan_jax.evaluation import plots, tables
-from veegan_jax.evaluation.missing import Missing, Reconstruction, missing
+from veegan_jax.evaluation import plots, report, tables
+from veegan_jax.evaluation.missing import JUDGED, Judged, Missing, Reconstruction, judge, missing
 from veegan_jax.evaluation.published import published
+from veegan_jax.evaluation.regions import verdict
 from veegan_jax.evaluation.score import score, score_against
 from veegan_jax.evaluation.scores import Evaluation
 from veegan_jax.experiments.compare import compare, train_row
@@ -122,10 +123,25 @@ def reconstruct(options: Options) -> None:
 
 
 def show_missing(options: Options) -> None:
-    """Shows the held-out examples that the generator misses, as a table, arrays and a picture."""
+    """Says which held-out examples and regions the generator misses, with tables, arrays and pictures."""
     run = _load(options)
     params, sampler, seed = run.replicas[0], run.sampler, options.seed
-    x = _held_out(run, options)
+    inverted = _held_out(run, options)
+    x = inverted if len(inverted) >= JUDGED else sampler.real(JUDGED, seed)
+    judged = judge(sampler, run.experiment, params, x, seed)
+    names = _names(run, judged, seed)
+    print(f"{verdict(judged.coverage)}\n\n{report.text(judged, names)}\n")
+    stem = _stem(options, run)
+    write_atomically(stem.with_suffix(".json"), report.json_text(judged, names))
+    print(stem.with_suffix(".json"))
+    if plots.drawable(x.shape[1:]):
+        _write_picture(stem.with_name(f"{stem.name}_regions"), plots.draw_regions(*report.shown(judged)))
+    _show_inverted(options, run, inverted, report.arrays(judged))
+
+
+def _show_inverted(options: Options, run: Run, x: np.ndarray, judged: Mapping[str, np.ndarray]) -> None:
+    """Shows how near the generator comes to examples `[N, …]` with the best latent, and with F(x)."""
+    params, sampler, seed = run.replicas[0], run.sampler, options.seed
     z = sampler.invert(params, x, seed)[0]
     nearest, encoded = Reconstruction(z, sampler.decode(params, z, seed)), None
     if run.experiment.objective.encode:
@@ -134,11 +150,19 @@ def show_missing(options: Options) -> None:
     found = missing(x, nearest, encoded)
     print(_missing_table(found))
     stem = _stem(options, run)
-    _write_arrays(stem, x=x, **{name: values for name, values in found._asdict().items() if values is not None})
+    arrays = {name: values for name, values in found._asdict().items() if values is not None}
+    _write_arrays(stem, x=x, **arrays, **judged)
     if plots.drawable(x.shape[1:]):
         reached = {"G(F(x))": encoded.x[found.worst]} if encoded else {}
         reached["G(z), z by IvOM"] = nearest.x[found.worst]
         _write_picture(stem, plots.draw_missing(x[found.worst], reached))
+
+
+def _names(run: Run, judged: Judged, seed: int) -> list[str]:
+    """Returns the name of each judged example: its file, or its position among the held-out examples or the draws."""
+    positions = run.sampler.real_positions(len(judged.x), seed)
+    files = run.experiment.source.held_out_names
+    return [files[i] if files else str(i) for i in positions]
 
 
 def score_samples(options: Options) -> None:

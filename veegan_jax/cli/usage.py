@@ -22,7 +22,7 @@ MODES = {
     "evaluate": Mode("measure a checkpoint and print the table", "--mode evaluate --workdir runs/ring --step best"),
     "sample": Mode("write samples, and draw them", "--mode sample --workdir runs/ring --num 1000 --sample_seed 3"),
     "reconstruct": Mode("write held-out x beside G(F(x))", "--mode reconstruct --workdir runs/ring"),
-    "missing": Mode("show the held-out x that G misses most", "--mode missing --workdir runs/ring"),
+    "missing": Mode("say which regions of the data G misses", "--mode missing --workdir runs/ring"),
     "score": Mode("score samples of any program", "--mode score --samples samples.npy --reference ring"),
     "fingerprint": Mode("print digests that identify the bits", "--mode fingerprint --workdir runs/ring"),
 }

@@ -4,6 +4,22 @@ from typing import NamedTuple
 
 import numpy as np
 
+from veegan_jax.config.build import Experiment
+from veegan_jax.errors import UserError
+from veegan_jax.evaluation.regions import Coverage, coverage
+from veegan_jax.evaluation.spaces import space
+from veegan_jax.inference.model import Sampler
+from veegan_jax.objectives.base import Params
+
+# The number of held-out examples that are judged, and of samples and of reference examples that they are judged by.
+JUDGED, COMPARED = 2000, 10_000
+# Stacks have many modes, and need more.
+MOST_COMPARED = 20_000
+# The largest size, in bytes, of the samples and the reference examples together.
+MOST_BYTES = 2**30
+# The reference examples of a distribution are drawn from a seed that is this far from that of the held-out ones.
+REFERENCE_SEED = 2**20
+
 
 class Reconstruction(NamedTuple):
     """How a model reconstructs N real examples.
@@ -15,6 +31,24 @@ class Reconstruction(NamedTuple):
 
     z: np.ndarray
     x: np.ndarray
+
+
+class Judged(NamedTuple):
+    """Held-out examples, and what is found around them.
+
+    Attributes:
+        x: the held-out examples, float32 `[N, …]`.
+        real: the reference examples, real ones of the training data, `[M, …]`.
+        generated: the samples that the examples are judged by, `[M, …]`.
+        coverage: the examples and regions that the generator misses.
+        note: how distances are taken.
+    """
+
+    x: np.ndarray
+    real: np.ndarray
+    generated: np.ndarray
+    coverage: Coverage
+    note: str
 
 
 class Missing(NamedTuple):
@@ -34,6 +68,36 @@ class Missing(NamedTuple):
     reconstruction: np.ndarray | None
     reconstruction_prior: np.ndarray | None
     worst: np.ndarray
+
+
+def judge(sampler: Sampler, experiment: Experiment, params: Params, x: np.ndarray, seed: int) -> Judged:
+    """Judges held-out examples by the samples around them; half of the reference examples show the false alarms.
+
+    Args:
+        sampler: the networks' compiled functions.
+        experiment: the experiment that they were trained in.
+        params: the parameters of the replica to judge.
+        x: held-out examples, float32 `[N, …]`.
+        seed: the seed of samples and reference examples.
+
+    Raises:
+        UserError: if samples are not finite, or the data have fewer than two training examples.
+    """
+    source = experiment.source
+    bytes_each = 3 * 4 * int(np.prod(source.shape))  # three sets of float32
+    most = min(max(COMPARED, experiment.num_eval), MOST_COMPARED, MOST_BYTES // bytes_each)
+    reference = sampler.training(2 * most, seed + REFERENCE_SEED)
+    compared = len(reference) // 2
+    if not compared:
+        raise UserError(f"{len(reference)} training examples; at least 2 are needed to judge what is missing")
+    generated = sampler.generate(params, compared, seed)[1]
+    if not np.isfinite(generated).all():
+        raise UserError("the generator's samples are not finite numbers, so that nothing can be said of what it misses")
+    real, other_real = reference[:compared], reference[compared : 2 * compared]
+    measured = space(source)
+    to = measured.coordinates
+    found = coverage(to(x), to(real), to(other_real), to(generated), measured.modes(x), seed)
+    return Judged(x, real, generated, found, measured.note)
 
 
 def missing(x: np.ndarray, nearest: Reconstruction, encoded: Reconstruction | None = None) -> Missing:

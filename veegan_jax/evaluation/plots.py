@@ -152,6 +152,33 @@ def draw_missing(x: np.ndarray, reached: Mapping[str, np.ndarray]) -> "Figure":
 
 
 @_plain
+def draw_regions(
+    x: np.ndarray, missed: np.ndarray, beside: Mapping[str, np.ndarray], regions: Mapping[str, int]
+) -> "Figure":
+    """Draws which real examples a generator misses: points over its samples, or images above what is nearest to them.
+
+    Args:
+        x: real examples, `[N, 2]` or images `[N, H, W, C]` in [−1, 1].
+        missed: which points are missed, bool `[N]`; images do not need it.
+        beside: the generator's samples, `{heading: [M, 2]}`, where `x` are points; else the rows of images to draw.
+        regions: the regions that are not covered, by the position of one of their points.
+    """
+    if x.shape[1:] == (2,):
+        ((heading, samples),) = beside.items()
+        figure = _figure(figsize=(5, 5))
+        axis = figure.subplots()
+        _density(axis, samples, x, f"real (blue; missed: black) and {heading} (red)")
+        axis.scatter(x[missed, 0], x[missed, 1], s=6, color="black", linewidths=0, zorder=3)
+        for name, position in regions.items():
+            axis.annotate(name.split(" at ")[0], x[position], fontsize="x-small", zorder=4)
+        return figure
+    figure = _figure(figsize=(6, 0.9 * len(beside)))
+    for axis, (heading, images) in zip(figure.subplots(len(beside), 1), beside.items(), strict=True):
+        _tiles(axis, images[:GRID], min(GRID, len(x)), heading)
+    return figure
+
+
+@_plain
 def save(figure: "Figure", path: Path) -> np.ndarray:
     """Writes the figure as a PNG file, and returns its pixels, uint8 `[H, W, 3]`.
 

@@ -45,6 +45,8 @@ class Sampler:
     Attributes:
         real: `real(n, seed)` returns held-out examples, see `RealExamples.held_out`.
         training: `training(n, seed)` returns training examples, see `RealExamples.training`.
+        real_positions: `real_positions(n, seed)` returns where those of `real(n, seed)` are, see
+            `RealExamples.positions`.
     """
 
     def __init__(self, experiment: Experiment, examples: RealExamples | None = None):
@@ -57,7 +59,7 @@ class Sampler:
         self._invert = jax.jit(self._nearest)
         self._freeze = jax.jit(functools.partial(frozen, objective))
         examples = examples or RealExamples(source)
-        self.real, self.training = examples.held_out, examples.training
+        self.real, self.training, self.real_positions = examples.held_out, examples.training, examples.positions
 
     def trained(self, state: TrainState | Weights, replica: int) -> Params:
         """Returns one replica's parameters for inference: averaged instead of raw ones, batch normalisation frozen.

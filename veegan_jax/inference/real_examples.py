@@ -31,6 +31,10 @@ class RealExamples:
         """
         return self._draw(self._held_out, n, seed)
 
+    def positions(self, n: int, seed: int) -> np.ndarray:
+        """Returns the positions among the held-out examples, int `[n]`, of those that `held_out(n, seed)` returns."""
+        return self._positions(self._held_out, n, seed)
+
     @functools.cached_property
     def _held_out(self) -> Any:
         return jax.tree.map(jnp.asarray, self._source.held_out)
@@ -49,11 +53,15 @@ class RealExamples:
         return self._draw(jax.tree.map(jnp.asarray, source.train), n, seed)
 
     def _draw(self, arrays: Any, n: int, seed: int) -> np.ndarray:
-        key = jax.random.key(seed)
+        key, positions = jax.random.key(seed), self._positions(arrays, n, seed)
+        at = functools.partial(self._read, arrays) if self._read else functools.partial(self._sample, arrays, key)
+        return np.asarray(map_in_chunks(at, positions, size=CHUNK))
+
+    def _positions(self, arrays: Any, n: int, seed: int) -> np.ndarray:
+        """Returns the positions of `n` examples that are drawn without replacement; 0 to n − 1 of a distribution."""
         if self._read is None:
-            return np.asarray(map_in_chunks(functools.partial(self._sample, arrays, key), np.arange(n), size=CHUNK))
-        order = jax.random.permutation(key, self._source.num(arrays))
-        return np.asarray(map_in_chunks(functools.partial(self._read, arrays), np.asarray(order[:n]), size=CHUNK))
+            return np.arange(n)
+        return np.asarray(jax.random.permutation(jax.random.key(seed), self._source.num(arrays))[:n])
 
 
 def fold(key: jax.Array, index: jax.Array) -> jax.Array:

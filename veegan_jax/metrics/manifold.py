@@ -59,7 +59,7 @@ def make_manifold(reference: Any, features: Features) -> Metric:
     widths: list[float] = []
 
     def score(samples: np.ndarray, real: np.ndarray) -> dict[str, float]:
-        x, y = _coordinates(samples), _coordinates(real)
+        x, y = coordinates(samples), coordinates(real)
         d = distances(x, y)
         return {**_compare(x, y, d, widths), **measured(d.least, ((VENDI,), lambda: {"vendi": vendi(x)}))}
 
@@ -78,14 +78,14 @@ def make_unlabelled_images(reference: Any, features: Features) -> Metric:
     @functools.cache
     def held_out() -> np.ndarray:
         chosen = np.random.default_rng(0).permutation(len(reference))[:MOST_LIKELIHOOD]
-        return _coordinates(reference[chosen].astype(np.float32) / np.float32(127.5) - 1)
+        return coordinates(reference[chosen].astype(np.float32) / np.float32(127.5) - 1)
 
     @functools.lru_cache(maxsize=1)  # A run is scored with the same training images every time.
     def prepared(content: bytes, shape: tuple[int, ...]) -> LikelihoodReference:
         return likelihood_reference(np.frombuffer(content, np.float32).reshape(shape), held_out())
 
     def score(samples: np.ndarray, real: np.ndarray) -> dict[str, float]:
-        x, y = _coordinates(samples), _coordinates(real)
+        x, y = coordinates(samples), coordinates(real)
         d = distances(x, y)
         others = measured(
             min(d.least, len(reference)),
@@ -137,7 +137,8 @@ def _note(widths: list[float]) -> str:
     )
 
 
-def _coordinates(x: np.ndarray) -> np.ndarray:
+def coordinates(x: np.ndarray) -> np.ndarray:
+    """Returns examples `[N, …]` as `[N, D]`: their coordinates, or random projections of more than 1,024 of them."""
     flat = x.reshape(len(x), -1)
     if flat.shape[1] <= MOST_COORDINATES:
         return flat
