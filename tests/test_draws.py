@@ -25,13 +25,14 @@ HELD_OUT, TRAIN = 180, 60
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A file of 240 different images, of which more are held out than trained on."""
     folder = tmp_path_factory.mktemp("draws")
-    np.save(folder / "x.npy", np.random.default_rng(0).integers(0, 256, (HELD_OUT + TRAIN, 8, 8, 1), dtype=np.uint8))
+    x = np.random.default_rng(0).integers(0, 256, (HELD_OUT + TRAIN, 8, 8, 1), dtype=np.uint8)
+    np.savez(folder / "x.npz", x_train=x[:TRAIN], x_test=x[TRAIN:])
     return folder
 
 
 def config(folder, **fields):
     c = tiny(data="images", **fields)
-    c.images.path, c.images.channels, c.images.held_out = str(folder / "x.npy"), 1, HELD_OUT / (HELD_OUT + TRAIN)
+    c.images.path, c.images.channels = str(folder / "x.npz"), 1
     return c
 
 

@@ -103,6 +103,7 @@ def ten_pictures(tmp_path):
     """A run on ten pictures, of which one is held out: too few for a third nearest neighbour, or a covariance."""
     config = tiny(data="images")
     config.images.path = str(write_images(tmp_path / "pictures", num=10))
+    config.images.held_out = 0.01
     config.eval_samples, config.ivom_images = 0, 1
     return config
 

@@ -262,7 +262,7 @@ def test_a_failing_score_is_named_and_costs_no_training(tmp_path, monkeypatch, c
     def failing(x, real):
         raise ValueError("Expected n_neighbors <= n_samples_fit")
 
-    monkeypatch.setattr(sys.modules["veegan_jax.metrics.manifold"], "precision_recall", failing)
+    monkeypatch.setattr(sys.modules["veegan_jax.metrics.manifold"], "different_bins", failing)
     outcome = train(tiny(), tmp_path)
     assert outcome.step == 8
     assert "Expected n_neighbors" in caplog.text

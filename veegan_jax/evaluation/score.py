@@ -14,8 +14,8 @@ from veegan_jax.evaluation.scores import REFERENCE_SEED, Scorer, Scores
 from veegan_jax.evaluation.tables import score_table
 from veegan_jax.inference.real_examples import RealExamples
 
-# The seed of the rows that show what a score means.
-SANITY_SEED = 6
+# The seeds of the rows that show what a score means, and of the order in which samples are taken.
+SANITY_SEED, SHUFFLING_SEED = 6, 7
 
 
 class Scored(NamedTuple):
@@ -71,12 +71,14 @@ def score_against(source: Source, given: Given, name: str, published: Rows | Non
     """
     x, found = read_samples(given, source)
     num = min(num or source.num_eval, len(x), source.num_held_out)
+    # Some scores compare the first examples only, and files may be sorted by class.
+    x = x[np.random.default_rng(SHUFFLING_SEED).permutation(len(x))]
     scorer = Scorer(source, num)
     samples, real = scorer.score(x[:num]), scorer.score_real()
     sanity = {row: scorer.score(bad) for row, bad in sanity_rows(scorer.examples, num).items()}
     rows = {"samples": [samples], "real data": [real], **{row: [scores] for row, scores in sanity.items()}}
     fewer = f"the published protocol scores {source.num_eval:,} samples, and scores depend on that number"
-    notes = [*scorer.notes(), found, f"the first {num:,} are scored" if num < len(x) else ""]
+    notes = [*scorer.notes(), found, f"{num:,} of them, drawn at random, are scored" if num < len(x) else ""]
     notes.append(fewer if num < source.num_eval else "")
     table = score_table(name, scorer.columns, rows, notes, num, published or {})
     return Scored(num, samples, real, sanity, table)
