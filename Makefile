@@ -2,17 +2,19 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+# Some tests wait for processes of their own, so there is one worker more than there are cores.
+WORKERS := -n $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
 
 .PHONY: demo test test-slow test-all lint wheel clean
 
 demo: $(READY) ## trains VEEGAN on stacked digits, and prints how many of the 1000 modes it covers
 	$(BIN)/python -m veegan_jax.main --config configs/stacked_digits.py
 
-test: $(READY) ## runs the fast tests, one worker a core: every claim that one process can show
-	$(BIN)/python -m pytest -n auto -m "not slow" --durations=40
+test: $(READY) ## runs the fast tests: every claim that one process can show
+	$(BIN)/python -m pytest $(WORKERS) -m "not slow" --durations=40
 
 test-slow: $(READY) ## runs the tests that `make test` leaves out: more combinations, long training, killed groups of processes
-	$(BIN)/python -m pytest -n auto -m slow --durations=40
+	$(BIN)/python -m pytest $(WORKERS) -m slow --durations=40
 
 test-all: test test-slow ## runs all tests
 

@@ -1,6 +1,7 @@
 """Several simulated devices, strict promotion, and no warning unnoticed, in every test."""
 
 import atexit
+import gc
 import importlib.metadata
 import os
 import shutil
@@ -36,6 +37,9 @@ if "VEEGAN_CACHE_DIR" not in os.environ:
 
 # LLVM's optimisation is half of the compile time of programs that run once. (The processes of test_main.py optimise.)
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+
+# Tracing makes many objects that live long, so that frequent collections cost a twentieth of the time of all tests.
+gc.set_threshold(50_000)
 
 import jax
 import optax

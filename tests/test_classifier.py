@@ -221,6 +221,7 @@ needs_mnist = pytest.mark.skipif(
 )
 
 
+@pytest.mark.slow  # Ten seconds of training, which the next test makes for all of MNIST.
 @needs_mnist
 def test_the_recipe_learns_a_part_of_mnist(tmp_path, monkeypatch):
     """Every part of the real recipe (its nets, shift, dropout and learning rates) works on real digits in seconds."""

@@ -198,7 +198,7 @@ def test_stages_of_batched_seeds_stay_conditions():
 # Real steps.
 
 
-@pytest.mark.parametrize("objective", [m if m in ("veegan", "unrolled") else slow(m) for m in METHODS])
+@pytest.mark.parametrize("objective", [m if m == "veegan" else slow(m) for m in METHODS])
 def test_every_method_has_the_gradients_of_the_whole_batch_and_the_same_bits_on_any_number_of_devices(objective):
     # What is run on logical shards is the step as traced for an axis of four devices. So the first assertion would also
     # find a method whose losses or gradients on several devices are not those of the whole batch.

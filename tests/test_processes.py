@@ -175,6 +175,7 @@ def fingerprint(fork_server, workdir):
     return dict(line.split() for line in printed.splitlines()[1:3])
 
 
+@pytest.mark.slow  # Four real processes: only here does a signal to one of two stop and save both.
 def test_processes_stop_together_and_save(tmp_path):
     with started(tmp_path, "--config.parallel=shard_map", "--config.num_steps=5000") as process:
         wait_for(process, "step 20/")

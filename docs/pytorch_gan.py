@@ -1,6 +1,6 @@
 """Trains a GAN of a few lines in PyTorch on the ring, and writes samples that `--mode score` can score.
 
-python docs/examples/pytorch_gan.py samples.npy
+python docs/pytorch_gan.py samples.npy
 """
 
 import math
