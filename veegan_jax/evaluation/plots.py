@@ -2,6 +2,7 @@
 
 import functools
 import logging
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
@@ -20,6 +21,7 @@ T = TypeVar("T")
 _log = logging.getLogger("veegan_jax")
 GRID = 10  # images a side
 PAIRS = 8  # rows of reconstructions
+CURVES = 4  # curves side by side
 REAL_SHOWN = 2500  # points of the plane that are shown; real ones stand for the density
 LINES = 200  # lines between points and their reconstructions
 FRAMES = 8  # pictures in a film strip
@@ -96,17 +98,19 @@ def draw_curves(rows: Sequence[Mapping[str, float]], ceiling: Mapping[str, float
         rows: the rows of `metrics.jsonl`, `{"step": …, score: …}`; rows without a measurement are passed over.
         ceiling: the real-data row; its names are the scores drawn. Where it is empty, so is the figure.
     """
-    figure = _figure(figsize=(3.4 * max(len(ceiling), 1), 2.8))
-    if not ceiling:
-        return figure
-    for axis, (name, best) in zip(figure.subplots(1, len(ceiling), squeeze=False)[0], ceiling.items(), strict=True):
+    columns = min(CURVES, max(len(ceiling), 1))
+    rows_of_axes = max(math.ceil(len(ceiling) / columns), 1)
+    figure = _figure(figsize=(3.4 * columns, 2.8 * rows_of_axes))
+    for i, (name, best) in enumerate(ceiling.items(), 1):
+        axis = figure.add_subplot(rows_of_axes, columns, i)
         points = [(row["step"], row[name]) for row in rows if row.get(name) is not None]
         axis.plot(*zip(*points, strict=True) if points else ([], []), color="tab:red", marker=".", label="model")
         axis.axhline(best, color="tab:blue", linestyle="--", label="real data")
         axis.set(title=COLUMNS[name].title if name in COLUMNS else name, xlabel="step")
         axis.locator_params(axis="x", nbins=4)
         axis.ticklabel_format(axis="y", useOffset=False)
-    figure.axes[0].legend(fontsize="small")
+    if figure.axes:
+        figure.axes[0].legend(fontsize="small")
     return figure
 
 
