@@ -59,7 +59,9 @@ def open_run(evaluation: Evaluation, workdir: Path, num_devices: int) -> Iterato
         kept = {"keep_latest": config.keep_latest, "keep_best": config.keep_best}
         with closing(Checkpoints(workdir, best_metric=experiment.best_metric, **kept)) as checkpoints:
             restored = checkpoints.restore(abstract_state(experiment))
-            with closing(Writer(workdir, restored.step if restored else 0, config.num_steps)) as writer:
+            # A line of the terminal has room for two scores: the first, as the number of modes, and the one that ranks.
+            unshown = {column.name for column in experiment.columns[1:]} - {experiment.best_metric.name}
+            with closing(Writer(workdir, restored.step if restored else 0, config.num_steps, unshown)) as writer:
                 for line in (
                     *banner(config, num_devices, workdir, restored),
                     *about_data(experiment.source, workdir),

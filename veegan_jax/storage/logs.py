@@ -5,7 +5,7 @@ import math
 import struct
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -100,9 +100,11 @@ class Writer:
     The methods raise UserError, naming the file, where one cannot be written.
     """
 
-    def __init__(self, workdir: Path, step: int, num_steps: int):
+    def __init__(self, workdir: Path, step: int, num_steps: int, unshown: Collection[str] = ()):
+        """Opens the files; the values whose names are `unshown` are written, and not shown in the terminal."""
         from tqdm import tqdm
 
+        self._unshown = frozenset(unshown)
         self._rows, self._events = Rows(workdir, step), Events(workdir, step)
         self._start, self._num_steps, self._started = step, num_steps, time.monotonic()
         terminal = sys.stderr.isatty()
@@ -123,7 +125,7 @@ class Writer:
         """Writes the losses and scores of a step, and shows them beside the last value of every other name."""
         from tqdm import tqdm
 
-        self._shown |= row
+        self._shown |= {name: value for name, value in row.items() if name.partition("/se")[0] not in self._unshown}
         rate = (step - self._start) / max(time.monotonic() - self._started, 1e-9)
         self._rows.write({"step": step, "steps_per_second": round(rate, 2), **row})
         self._events.write(row, step)
