@@ -85,13 +85,13 @@ def score_against(source: Source, given: Given, name: str, published: Rows | Non
 
 
 def sanity_rows(examples: RealExamples, num: int) -> dict[str, np.ndarray]:
-    """Returns samples that are bad in a known way, at most `num` a row, float32 `[N, …]`.
+    """Returns samples that are bad in a known way, float32 `[N, …]`, N = `num` but for half of a small finite set.
 
     Copies of the examples that samples are compared with show what learning by heart scores. Half of the modes are
     missing among the half of the examples that is nearest to one of them. A collapsed sampler repeats one example.
     Where each coordinate comes from another example, every coordinate is right alone, and nothing is right together.
     """
-    real = examples.training(2 * num, SANITY_SEED)
+    real = examples.held_out(2 * num, SANITY_SEED)  # Training examples would be copies of the reference.
     flat = real.reshape(len(real), -1)
     nearest = np.argsort(np.linalg.norm(flat - flat[0], axis=1), kind="stable")[: max(len(real) // 2, 1)]
     apart = np.random.default_rng(SANITY_SEED).permuted(flat[:num], axis=0)

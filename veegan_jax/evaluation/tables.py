@@ -111,4 +111,5 @@ def number(value: float) -> str:
     """Returns a score as text: whole from 1,000 on, with four digits below that."""
     if not math.isfinite(value):
         return str(value)
-    return f"{value:,.0f}" if abs(value) >= 999.95 or float(value).is_integer() else f"{value:.4g}"
+    whole = abs(value) < 1e15 and (abs(value) >= 999.95 or float(value).is_integer())
+    return f"{value:,.0f}" if whole else f"{value:.4g}"
