@@ -108,7 +108,7 @@ def save_results(stem: Path, step: int, replicas: Sequence[Scores], real: Scores
 
 
 def number(value: float) -> str:
-    """Returns a score as text: whole from 1,000 on, with four digits below that."""
+    """Returns a score as text: whole from 1,000 to 1e15, with four digits elsewhere."""
     if not math.isfinite(value):
         return str(value)
     whole = abs(value) < 1e15 and (abs(value) >= 999.95 or float(value).is_integer())
