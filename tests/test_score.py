@@ -155,10 +155,12 @@ def test_the_command_prints_and_writes_the_table(call, tmp_path):
         (["--mode=score", "--reference=ring"], "--mode score needs --samples FILE"),
         (["--mode=score", "--samples=x.npy"], "needs either --reference DATA or --config CONFIG"),
         (["--mode=score", "--samples=x.npy", "--reference=ring", "--config=ring"], "needs either"),
+        (["--mode=score", "--samples=x.npy", "--config=ring"], "error: path is x.npy; it cannot be read as an array"),
         (["--config=ring", "--samples=x.npy"], "--samples is for --mode score, and --mode is train"),
     ],
 )
-def test_flags_that_do_not_go_together_are_named(call, arguments, says):
+def test_flags_that_do_not_go_together_and_damaged_files_are_named(call, tmp_path, arguments, says):
+    (tmp_path / "x.npy").write_bytes(b"no array")
     done = call(*arguments)
     assert done.returncode == 2
     assert says in done.stderr

@@ -47,13 +47,14 @@ def score(samples: Given, reference: Given | Source) -> Scored:
     Raises:
         UserError: if samples or reference cannot be read, or do not go together.
     """
+    if isinstance(reference, Source):
+        return score_against(reference, samples, "reference")
+    name = "reference" if isinstance(reference, np.ndarray) else os.fspath(reference)
     try:
-        if isinstance(reference, Source):
-            return score_against(reference, samples, "reference")
-        name = "reference" if isinstance(reference, np.ndarray) else os.fspath(reference)
-        return score_against(read_reference(reference, samples), samples, name, PUBLISHED.get(name, {}))
+        source = read_reference(reference, samples)
     except ValueError as error:
         raise UserError(str(error)) from error
+    return score_against(source, samples, name, PUBLISHED.get(name, {}))
 
 
 def score_against(source: Source, given: Given, name: str, published: Rows | None = None, num: int = 0) -> Scored:
@@ -69,7 +70,10 @@ def score_against(source: Source, given: Given, name: str, published: Rows | Non
     Raises:
         UserError: if the samples cannot be read, or are not like the data.
     """
-    x, found = read_samples(given, source)
+    try:
+        x, found = read_samples(given, source)
+    except ValueError as error:
+        raise UserError(str(error)) from error
     num = min(num or source.num_eval, len(x), source.num_held_out)
     # Some scores compare the first examples only, and files may be sorted by class.
     x = x[np.random.default_rng(SHUFFLING_SEED).permutation(len(x))]
