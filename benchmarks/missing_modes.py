@@ -21,8 +21,8 @@ from configs import ring as ring_config
 from veegan_jax.config.build import Experiment, build
 from veegan_jax.data import SOURCES
 from veegan_jax.data.base import Source
+from veegan_jax.evaluation.local_two_sample import Neighbours
 from veegan_jax.evaluation.missing import COMPARED, MOST_COMPARED, Reconstruction, judge, missing
-from veegan_jax.evaluation.neighbours import Neighbours
 from veegan_jax.evaluation.regions import MISSED, RARE, coverage, verdict
 from veegan_jax.evaluation.spaces import Space, space
 from veegan_jax.inference.model import Sampler

@@ -14,10 +14,10 @@ from veegan_jax.config.build import build
 from veegan_jax.data.base import LabelledImages
 from veegan_jax.data.mixtures import ring
 from veegan_jax.data.stacked_digits import stacked_digits
-from veegan_jax.evaluation import neighbours as module
+from veegan_jax.evaluation import local_two_sample as module
 from veegan_jax.evaluation import plots, report, spaces
+from veegan_jax.evaluation.local_two_sample import SCALES, discoveries, nearest, neighbours
 from veegan_jax.evaluation.missing import Judged
-from veegan_jax.evaluation.neighbours import SCALES, discoveries, nearest, neighbours
 from veegan_jax.evaluation.regions import Coverage, coverage, verdict
 from veegan_jax.evaluation.spaces import space
 from veegan_jax.inference.model import Sampler

@@ -5,7 +5,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from veegan_jax.evaluation.neighbours import FALSE_DISCOVERY_RATE, Nearest, Neighbours, discoveries, nearest, neighbours
+from veegan_jax.evaluation.local_two_sample import (
+    FALSE_DISCOVERY_RATE,
+    Nearest,
+    Neighbours,
+    discoveries,
+    nearest,
+    neighbours,
+)
 
 MISSED, RARE, INEXACT, COVERED = "missed", "rare", "inexact", "covered"
 # A region is missed if it gets less than the first share of the samples that it should get, and rare below the second.

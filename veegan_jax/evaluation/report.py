@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from tabulate import tabulate
 
+from veegan_jax.evaluation.local_two_sample import FALSE_DISCOVERY_RATE, Neighbours
 from veegan_jax.evaluation.missing import Judged
-from veegan_jax.evaluation.neighbours import FALSE_DISCOVERY_RATE, Neighbours
 from veegan_jax.evaluation.regions import COVERED, Region, verdict
 
 # The largest number of regions in the table, and of single examples that are named and shown.
