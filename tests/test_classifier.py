@@ -186,8 +186,8 @@ def test_digit_modes(digits):
     assert noise["classifier_fid"] > 5 * score["classifier_fid"]
     assert noise["classifier_kid"] > 5 * score["classifier_kid"]
     assert noise["precision"] < score["precision"] - 20
-    assert "accuracy on 360 test images" in metric.note()
-    assert "not Inception's" in metric.note()
+    assert "accuracy on 360 test images" in metric.against(None).note()
+    assert "not Inception's" in metric.against(None).note()
 
 
 def test_modes_are_recognised_by_each_channel_in_order(digits):

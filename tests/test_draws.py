@@ -15,7 +15,7 @@ from veegan_jax.evaluation.scores import Evaluation
 from veegan_jax.evaluation.tables import table
 from veegan_jax.experiments.run import train
 from veegan_jax.inference.model import CHUNK, Sampler, load
-from veegan_jax.metrics import Metric
+from veegan_jax.metrics import Comparison, Metric
 from veegan_jax.metrics.manifold import birthday_support, precision_recall
 
 HELD_OUT, TRAIN = 180, 60
@@ -91,7 +91,9 @@ def test_the_row_of_real_data_is_that_of_all_held_out_examples(experiment):
     """All held-out images differ, so a duplicate in the row, or in the reference, is one of the draw."""
     evaluation = Evaluation(experiment)
     compared = {}
-    evaluation.metrics["kept"] = Metric(lambda x, real: compared.update(x=x, real=real) or {}, (), str)
+    evaluation.metrics["kept"] = Metric(
+        lambda real: Comparison(lambda x: compared.update(x=x, real=real) or {}, str), ()
+    )
     row = evaluation.measure_real()
     assert counted(compared["x"]) == counted(experiment.source.held_out)
     assert counted(compared["real"]) == counted(experiment.source.train)

@@ -17,7 +17,7 @@ from veegan_jax.evaluation.published import PUBLISHED, published
 from veegan_jax.evaluation.scores import Evaluation
 from veegan_jax.evaluation.tables import as_row, mean_and_error, number, score_table, table
 from veegan_jax.experiments.run import train
-from veegan_jax.metrics import COLUMNS, METRICS, Metric
+from veegan_jax.metrics import COLUMNS, METRICS, Comparison, Metric
 from veegan_jax.metrics.diversity import SUPPORT
 from veegan_jax.storage.logs import read_rows
 from veegan_jax.train.compile import initial_state
@@ -124,10 +124,11 @@ def test_scores_that_need_more_examples_are_named_before_training_and_cost_no_ru
 
 @pytest.mark.parametrize("error", [UserError("mend it"), OSError("disk full"), MemoryError()], ids=repr)
 def test_errors_that_are_not_of_a_score_pass_through(evaluation, params, monkeypatch, error):
-    def fail(samples, real):
+    def fail(samples):
         raise error
 
-    monkeypatch.setitem(evaluation.metrics, "mixture", Metric(fail, METRICS["mixture"].columns, str))
+    metric = Metric(lambda real: Comparison(fail, str), METRICS["mixture"].columns)
+    monkeypatch.setitem(evaluation.metrics, "mixture", metric)
     with pytest.raises(type(error)):
         evaluation.measure(params)
 
@@ -139,7 +140,7 @@ def test_inversion_and_notes_that_fail_cost_no_run(evaluation, monkeypatch, capl
     evaluation = Evaluation(build(tiny(data="stacked_digits", ivom_images=2)))
     params = evaluation.sampler.trained(initial_state(evaluation.experiment), 0)
     monkeypatch.setattr(evaluation.sampler, "invert", fail)
-    monkeypatch.setitem(evaluation.metrics, "manifold", Metric(fail, METRICS["manifold"].columns, fail))
+    monkeypatch.setitem(evaluation.metrics, "manifold", Metric(fail, METRICS["manifold"].columns))
     with caplog.at_level("WARNING", "veegan_jax"):
         assert evaluation.invert(params) == {}
         assert "SVM" in table(evaluation, {"veegan": []}, {})

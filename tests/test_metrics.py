@@ -1,16 +1,19 @@
 """Metrics on samples whose scores are known."""
 
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from sklearn.svm import SVC
 
 from veegan_jax.data import SOURCES
 from veegan_jax.metrics import COLUMNS, METRICS, default_best
 from veegan_jax.metrics.base import ARROWS, Column
 from veegan_jax.metrics.diversity import SUPPORT
 from veegan_jax.metrics.latent import RECONSTRUCTOR_COLUMNS, inversion_error, prior_gap, reconstruction_error
-from veegan_jax.metrics.modes import KL, MODES, histogram_divergences
+from veegan_jax.metrics.modes import KL, MODES, histogram_divergences, support_vector_classifier
 
 NAMES = ("grid", "ring", "stacked_digits", "synthetic1200")  # the sources that need no files
 
@@ -90,12 +93,47 @@ def test_1200d_paper_rule_rewards_collapse_and_the_calibrated_one_does_not():
 
 def test_stacked_digits_classifier_and_real_row():
     metric, draw = metric_and_draw("stacked_digits")
-    accuracy = float(metric.note().split(" %")[0].split()[-1])
+    accuracy = float(metric.against(None).note().split(" %")[0].split()[-1])
     assert accuracy >= 97.5
     real = draw(26_000)
     score = metric.score(real, None)
     assert score["modes"] >= 999
     assert 0.015 < score["kl"] < 0.03  # bins − 1 over twice the samples is 0.019
+
+
+@pytest.mark.parametrize("classes", [3, 10])
+def test_the_support_vector_classifier_labels_as_libsvm_does(classes):
+    found = SOURCES["stacked_digits"]().references["stacked_modes"]
+    chosen = found.train_labels < classes
+    digits = found.train_images[chosen].reshape(-1, 64).astype(np.float64)
+    svm = SVC(gamma=0.001, C=10.0).fit(digits, np.char.mod("digit %d", found.train_labels[chosen]))
+    rng = np.random.default_rng(0)
+    a, b = digits[rng.integers(len(digits), size=(2, 1500))]
+    # Far from all digits each kernel is 0, and blends of two digits are near to where a vote changes.
+    x = np.concatenate([digits, a + rng.normal(size=a.shape), (a + b) / 2, rng.uniform(0, 16, a.shape), 99 * a])
+    np.testing.assert_array_equal(support_vector_classifier(svm)(x), svm.predict(x))
+
+
+def test_a_metric_computes_what_depends_on_real_data_alone_once(monkeypatch):
+    made = []
+
+    module = sys.modules["veegan_jax.metrics.manifold"]
+
+    class Counted(module.Bins):
+        def __init__(self, real):
+            made.append(real)
+            super().__init__(real)
+
+    monkeypatch.setattr(module, "Bins", Counted)
+    rng = np.random.default_rng(0)
+    x, y, real = rng.normal(size=(3, 200, 2)).astype(np.float32)
+    metric = METRICS["plane"].make(None, None)
+    comparison = metric.against(real)
+    assert [comparison.score(samples) for samples in (x, y, x)] == [
+        metric.score(samples, real) for samples in (x, y, x)
+    ]
+    assert len(made) == 4
+    assert comparison.score(x) != comparison.score(y)
 
 
 def test_stacked_digits_dropped_mode_and_point_mass():

@@ -7,7 +7,7 @@ import pytest
 
 from veegan_jax.data import SOURCES
 from veegan_jax.metrics import METRICS
-from veegan_jax.metrics.manifold import birthday_support, different_bins, precision_recall
+from veegan_jax.metrics.manifold import Bins, birthday_support, precision_recall
 
 RNG = np.random.default_rng(0)
 
@@ -78,8 +78,8 @@ def test_different_bins_by_hand():
         return np.repeat(np.float32([[0.0], [1.0]]), [in_first, 1000 - in_first], axis=0)
 
     # z = (p − ½) / √(p̄ (1 − p̄) · 2/1000), p̄ = (p + ½)/2: 1.92 for 457 of 1000 and 1.97 for 456.
-    assert different_bins(samples(457), real) == 0
-    assert different_bins(samples(456), real) == 100
+    assert Bins(real).different(samples(457)) == 0
+    assert Bins(real).different(samples(456)) == 100
 
 
 @pytest.mark.parametrize("size", [50, 400, 2000])

@@ -14,10 +14,10 @@ from veegan_jax.data.base import LabelledImages
 from veegan_jax.evaluation.sanity import SITUATIONS, as_cells, sanity
 from veegan_jax.metrics import COLUMNS, METRICS
 from veegan_jax.metrics.base import Features, Recognised
-from veegan_jax.metrics.distances import distances
+from veegan_jax.metrics.distances import RealDistances, distances
 from veegan_jax.metrics.diversity import bandwidth, posterior_vendi, rke_modes, vendi
 from veegan_jax.metrics.latent import INVERSION_COLUMNS, RECONSTRUCTOR_COLUMNS
-from veegan_jax.metrics.manifold import birthday_support, density_coverage, different_bins, precision_recall
+from veegan_jax.metrics.manifold import Bins, birthday_support, density_coverage, precision_recall
 from veegan_jax.metrics.memorisation import (
     authentic_share,
     fit_variances,
@@ -161,15 +161,17 @@ def test_exact_copies_score_in_full_however_often_data_repeat(times, dims):
     scores = {**precision_recall(x, real), **density_coverage(x, real)}
     assert scores["precision"] == scores["recall"] == scores["coverage"] == 100
     assert scores["clipped_density"] == scores["clipped_coverage"] == scores["fidelity_diversity"] == 100
-    assert different_bins(x, real) == 0
+    assert Bins(real).different(x) == 0
     assert authentic_share(distances(x, real)) == 0
 
 
 def test_distances_are_symmetric_and_those_of_copies_are_equal():
     x, real = examples(700, 600, 7)
     d = distances(np.concatenate([x, real[:50]]), real)
-    np.testing.assert_array_equal(d.real, d.real.T)
-    np.testing.assert_array_equal(d.cross[:, 600:], d.real[:, :50])
+    np.testing.assert_array_equal(d.real.square, d.real.square.T)
+    np.testing.assert_array_equal(d.samples, d.samples.T)
+    np.testing.assert_array_equal(d.cross[:, 600:], d.real.square[:, :50])
+    np.testing.assert_array_equal(d.samples[600:, :600], d.cross[:50, :600])
     np.testing.assert_allclose(d.cross[:, :600], cdist(real, x, "sqeuclidean"), rtol=1e-5)
     assert not np.any(np.diag(d.samples))
     with pytest.raises(ValueError, match="not finite"):
@@ -214,9 +216,8 @@ def test_rke_beside_its_definition_and_its_bandwidth():
     assert rke_modes(d, sigma) == pytest.approx(1 / np.mean(kernel**2), rel=1e-5)
     within = cdist(real, real)
     by_hand = (np.median(within[np.triu_indices(80, 1)]) ** 2 * np.median(radii(within, 5))) ** (1 / 3)
-    assert bandwidth(d) == pytest.approx(by_hand, rel=1e-5)
-    assert bandwidth(distances(100 * x, real)) == bandwidth(d)
-    assert bandwidth(distances(x, np.ones_like(real))) == 1
+    assert bandwidth(d.real) == pytest.approx(by_hand, rel=1e-5)
+    assert bandwidth(RealDistances(np.ones_like(real))) == 1
 
 
 @pytest.mark.parametrize(("name", "modes"), [("ring", 8), ("grid", 25)])
@@ -224,7 +225,7 @@ def test_rke_counts_modes_without_labels(name, modes):
     mixture, rng = SOURCES[name]().references["mixture"], np.random.default_rng(0)
     x, real = (mixture.means[rng.integers(modes, size=2000)] + mixture.std * rng.normal(size=(2000, 2)) for _ in "ab")
     d = distances(x, real)
-    assert rke_modes(d, bandwidth(d)) == pytest.approx(modes, rel=0.06)
+    assert rke_modes(d, bandwidth(d.real)) == pytest.approx(modes, rel=0.06)
 
 
 def test_authpct_beside_its_definition():
@@ -329,7 +330,7 @@ def test_real_data_have_the_classes_of_real_data_whatever_their_labels_are(label
     assert scores["jsd"] == pytest.approx(0, abs=1e-9)
     first = np.asarray(labels) == labels[0]
     assert metric.score(x[first], None)["kl"] == pytest.approx(-np.log(np.mean(first)), rel=1e-5)
-    assert "from the shares of the 3 classes" in metric.note()
+    assert "from the shares of the 3 classes" in metric.against(None).note()
 
 
 def test_support_of_repeated_and_of_distinct_samples():

@@ -259,10 +259,10 @@ def test_a_kill_after_the_save_of_a_step_loses_neither_step_nor_scores_nor_row(t
 
 
 def test_a_failing_score_is_named_and_costs_no_training(tmp_path, monkeypatch, caplog):
-    def failing(x, real):
+    def failing(real):
         raise ValueError("Expected n_neighbors <= n_samples_fit")
 
-    monkeypatch.setattr(sys.modules["veegan_jax.metrics.manifold"], "different_bins", failing)
+    monkeypatch.setattr(sys.modules["veegan_jax.metrics.manifold"], "Bins", failing)
     outcome = train(tiny(), tmp_path)
     assert outcome.step == 8
     assert "Expected n_neighbors" in caplog.text

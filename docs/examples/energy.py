@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from veegan_jax.metrics.base import Column, Features, Metric, MetricType
+from veegan_jax.metrics.base import Column, Comparison, Features, Metric, MetricType
 
 ENERGY = Column(
     name="energy",  # the key in logs, JSON and TensorBoard
@@ -23,11 +23,14 @@ def make_energy(reference: Any, features: Features) -> Metric:
     """
     from scipy.stats import energy_distance  # imported here, since it takes a second that other metrics need not wait
 
-    def score(samples: np.ndarray, real: np.ndarray) -> dict[str, float]:
-        pairs = zip(samples.reshape(len(samples), -1).T, real.reshape(len(real), -1).T, strict=True)
-        return {"energy": float(np.mean([energy_distance(x, y) for x, y in pairs]))}
+    def against(real: np.ndarray) -> Comparison:
+        def score(samples: np.ndarray) -> dict[str, float]:
+            pairs = zip(samples.reshape(len(samples), -1).T, real.reshape(len(real), -1).T, strict=True)
+            return {"energy": float(np.mean([energy_distance(x, y) for x, y in pairs]))}
 
-    return Metric(score, energy.columns, note=lambda: "energy distance: of single coordinates, averaged")
+        return Comparison(score, note=lambda: "energy distance: of single coordinates, averaged")
+
+    return Metric(against, energy.columns)
 
 
 energy = MetricType((ENERGY,), make_energy)

@@ -14,7 +14,7 @@ from veegan_jax.evaluation.classifier import classifier
 from veegan_jax.evaluation.inception import inception
 from veegan_jax.inference.model import Sampler
 from veegan_jax.inference.real_examples import RealExamples
-from veegan_jax.metrics import METRICS, Column, Features
+from veegan_jax.metrics import METRICS, Column, Comparison, Features, Metric
 from veegan_jax.metrics.latent import (
     IVOM_HELD_OUT,
     IVOM_TRAIN,
@@ -66,6 +66,7 @@ class Scorer:
         except ValueError as error:
             raise UserError(str(error)) from error
         self.columns: tuple[Column, ...] = tuple(c for metric in self.metrics.values() for c in metric.columns)
+        self._comparisons: dict[Metric, Comparison] = {}
         self._warned: set[tuple[Column, ...]] = set()
 
     @functools.cached_property
@@ -75,10 +76,9 @@ class Scorer:
 
     def score(self, x: np.ndarray) -> Scores:
         """Returns the scores of samples, float32 `[N, …]` of the source's shape and range."""
-        real = self.examples.training(self.num, REFERENCE_SEED)
         scores: Scores = {}
         for metric in self.metrics.values():
-            scores |= self._attempt(metric.columns, functools.partial(metric.score, x, real), Scores())
+            scores |= self._attempt(metric.columns, functools.partial(self._score, metric, x), Scores())
         return scores
 
     def score_real(self) -> Scores:
@@ -92,7 +92,7 @@ class Scorer:
             f"{self.num:,} samples a row",
             f"compared with all {self.source.num_train:,} training examples, which are fewer" if few else "",
             self.source.note,
-            *(self._attempt(metric.columns, metric.note, "") for metric in self.metrics.values()),
+            *(self._attempt(m.columns, functools.partial(self._note, m), "") for m in self.metrics.values()),
         ]
 
     def warn_of_too_few(self) -> None:
@@ -102,6 +102,18 @@ class Scorer:
         needs = [f"{least} for {', '.join(c.name for c in self.columns if c.least == least)}" for least in leasts]
         if needs:
             _log.warning("too few examples (%d) for some scores, which are left out; %s", num, "; ".join(needs))
+
+    def _comparison(self, metric: Metric) -> Comparison:
+        """Returns the comparison with training examples, which is made once for all samples."""
+        if metric not in self._comparisons:
+            self._comparisons[metric] = metric.against(self.examples.training(self.num, REFERENCE_SEED))
+        return self._comparisons[metric]
+
+    def _score(self, metric: Metric, x: np.ndarray) -> Scores:
+        return self._comparison(metric).score(x)
+
+    def _note(self, metric: Metric) -> str:
+        return self._comparison(metric).note()
 
     def _try(self, column: Column, score: Callable[[], float]) -> Scores:
         """Returns one score by its name, or nothing if it fails."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from veegan_jax.metrics.base import Column, Features, Metric, MetricType
+from veegan_jax.metrics.base import Column, Comparison, Features, Metric, MetricType
 from veegan_jax.metrics.features import digit_modes, inception, labelled_images
 from veegan_jax.metrics.latent import INVERSION_COLUMNS, RECONSTRUCTOR_COLUMNS
 from veegan_jax.metrics.manifold import NDB, manifold, plane, unlabelled_images
@@ -41,4 +41,4 @@ def default_best(columns: Sequence[Column]) -> Column:
     return next((column for column in RANKING if column in columns), columns[0])
 
 
-__all__ = ["COLUMNS", "METRICS", "RANKING", "Column", "Features", "Metric", "MetricType", "default_best"]
+__all__ = ["COLUMNS", "METRICS", "RANKING", "Column", "Comparison", "Features", "Metric", "MetricType", "default_best"]

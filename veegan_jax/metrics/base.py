@@ -57,21 +57,37 @@ def measured(num: int, *scores: tuple[tuple[Column, ...], Callable[[], dict[str,
     return {name: score for scores in found for name, score in scores.items()}
 
 
+class Comparison(NamedTuple):
+    """A metric that knows the real examples to compare with, and what follows from them alone.
+
+    Attributes:
+        score: `score(samples) -> {column name: score}` of samples, float32 `[N, …]`.
+        note: returns the line that a reader of the table needs (how a sample counts as good, a classifier's accuracy),
+            or an empty text.
+    """
+
+    score: Callable[[np.ndarray], dict[str, float]]
+    note: Callable[[], str]
+
+
 class Metric(NamedTuple):
     """One or more scores of samples, made for one source of data.
 
+    A metric is made for every run, also for one that only samples, and must cost nothing until it is used.
+
     Attributes:
-        score: `score(samples, real) -> {column name: score}`; both are float32 `[N, …]`, and `real` are examples that
-            the model was trained on, so that held-out real data, scored like samples, give the ceiling.
-        columns: the columns that `score` gives.
-        note: returns the line that a reader of the table needs (how a sample counts as good, a classifier's accuracy),
-            or an empty text. It is a function, since a metric is made for every run, also for one that only samples,
-            and must cost nothing until it is used.
+        against: `against(real)` returns the comparison with real examples, float32 `[N, …]`. They are examples that the
+            model was trained on, so that held-out real data, scored like samples, give the ceiling. Samples of many
+            steps are compared with the same ones, so that what depends on `real` alone should be computed once.
+        columns: the columns that are scored.
     """
 
-    score: Callable[[np.ndarray, np.ndarray], dict[str, float]]
+    against: Callable[[np.ndarray], Comparison]
     columns: tuple[Column, ...]
-    note: Callable[[], str]
+
+    def score(self, samples: np.ndarray, real: np.ndarray) -> dict[str, float]:
+        """Returns the scores of samples that are compared with these real examples once."""
+        return self.against(real).score(samples)
 
 
 class Recognised(NamedTuple):

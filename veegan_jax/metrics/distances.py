@@ -5,6 +5,7 @@ else exact copies of real data lie outside the balls whose radii they made. So e
 distance, and every score reads that one.
 """
 
+import functools
 from typing import NamedTuple
 
 import numpy as np
@@ -13,31 +14,48 @@ import numpy as np
 MOST_COMPARED = 5000
 # No score asks for a farther neighbour of a real example than this one.
 MOST_NEIGHBOURS = 5
-# The distances are computed in square tiles of this side, which fit in a processor's cache. (Rows that a power of two
-# separates would share the lines of the cache.)
-TILE = 500
+# The distances of this number of points are computed at once.
+ROWS = 500
 
 
-class Distances(NamedTuple):
-    """Squared Euclidean distances, float32, of n real examples and m samples.
+class RealDistances:
+    """Squared Euclidean distances between n real examples. Many samples can be compared with the same ones.
 
     Attributes:
-        real: between real examples, `[n, n]`, exactly symmetric and 0 on the diagonal.
-        cross: from real examples to samples, `[n, m]`.
-        samples: between samples, `[m, m]`.
-        distinct: the positions of the first of each distinct real example, int `[u]`.
-        near: the least of each row of `real`, ascending, `[n, 6]`, or `[n, n]` of fewer than six examples. The first is
-            the example's distance to itself.
+        square: the distances, float32 `[n, n]`, exactly symmetric and 0 on the diagonal.
+        distinct: the positions of the first of each distinct example, int `[u]`.
     """
 
-    real: np.ndarray
-    cross: np.ndarray
-    samples: np.ndarray
-    distinct: np.ndarray
-    near: np.ndarray
+    def __init__(self, real: np.ndarray):
+        """Computes the distances of the first 5,000 examples, features `[M, D]`.
+
+        Raises:
+            ValueError: if a feature is not finite.
+        """
+        rows = _float64(real)
+        self._centre = rows[0]
+        self._number: dict[bytes, int] = {}
+        self._which = _number(rows, self._number)
+        self.distinct = np.unique(self._which, return_index=True)[1]
+        self._points = rows[self.distinct] - self._centre
+        self._between_distinct = _within(self._points)
+        repeated = len(self.distinct) < len(rows)
+        self.square = self._between_distinct[np.ix_(self._which, self._which)] if repeated else self._between_distinct
+
+    def __len__(self) -> int:
+        return len(self.square)
+
+    @functools.cached_property
+    def near(self) -> np.ndarray:
+        """The least of each row, ascending, `[n, 6]`, or `[n, n]` of fewer than six examples.
+
+        The first is the example's distance to itself.
+        """
+        last = min(MOST_NEIGHBOURS, len(self) - 1)
+        return np.sort(np.partition(self.square, last, axis=1)[:, : last + 1], axis=1)
 
     def radii(self, k: int) -> np.ndarray:
-        """Returns the squared distance from each real example to its k-th nearest other one, `[n]`, for k up to 5.
+        """Returns the squared distance from each example to its k-th nearest other one, `[n]`, for k up to 5.
 
         Raises:
             ValueError: if there are not k other examples.
@@ -45,10 +63,50 @@ class Distances(NamedTuple):
         return nearest(self.near, k)
 
     def distinct_radii(self, k: int) -> np.ndarray:
-        """Returns the same as `radii` where each distinct real example is there once, `[u]`."""
-        if len(self.distinct) == len(self.real):
-            return self.radii(k)
-        return nearest(self.real[np.ix_(self.distinct, self.distinct)], k)
+        """Returns the same as `radii` where each distinct example is there once, `[u]`."""
+        return self.radii(k) if len(self.distinct) == len(self) else nearest(self._between_distinct, k)
+
+    @functools.cached_property
+    def clipped_radii(self) -> np.ndarray:
+        """The squared distance to the fifth nearest other example, at most that of the median distance, `[n]`."""
+        squares = self.radii(MOST_NEIGHBOURS)
+        radii = np.sqrt(squares)
+        return np.where(radii <= (median := np.median(radii)), squares, np.square(median))
+
+    @functools.cached_property
+    def clipped_balls(self) -> np.ndarray:
+        """In how many balls of `clipped_radii` around other examples each example lies, int `[n]`."""
+        return np.count_nonzero(self.square <= self.clipped_radii[:, None], axis=0) - 1
+
+    def to(self, x: np.ndarray) -> "Distances":
+        """Computes the distances to the first 5,000 samples, features `[N, D]`.
+
+        Raises:
+            ValueError: if a feature is not finite.
+        """
+        rows, number, known = _float64(x), dict(self._number), len(self._points)
+        which = _number(rows, number)
+        first = np.unique(which, return_index=True)[1]
+        new = rows[first[which[first] >= known]] - self._centre
+        cross, samples = _between(self._points, new), _within(new)
+        if len(number) < len(self) + len(rows):  # points are repeated, or samples are copies of real examples
+            whole = np.block([[self._between_distinct, cross], [cross.T, samples]])
+            cross, samples = whole[np.ix_(self._which, which)], whole[np.ix_(which, which)]
+        return Distances(self, cross, samples)
+
+
+class Distances(NamedTuple):
+    """Squared Euclidean distances, float32, of n real examples and m samples.
+
+    Attributes:
+        real: the distances between real examples.
+        cross: from real examples to samples, `[n, m]`.
+        samples: between samples, `[m, m]`, exactly symmetric and 0 on the diagonal.
+    """
+
+    real: RealDistances
+    cross: np.ndarray
+    samples: np.ndarray
 
     @property
     def least(self) -> int:
@@ -66,19 +124,7 @@ def distances(x: np.ndarray, real: np.ndarray) -> Distances:
     Raises:
         ValueError: if a feature is not finite.
     """
-    real, x = real[:MOST_COMPARED], x[:MOST_COMPARED]
-    rows = np.concatenate([real, x]).astype(np.float64) + 0.0  # −0 becomes 0, whose bytes are compared
-    if not np.all(np.isfinite(rows)):
-        raise ValueError("a feature of samples or of real examples is not finite")
-    points, inverse = _distinct(rows)
-    square = _between(rows[points] - rows[0])
-    if len(points) < len(rows):
-        square = square[np.ix_(inverse, inverse)]
-    n = len(real)
-    within = square[:n, :n]
-    last = min(MOST_NEIGHBOURS, n - 1)
-    near = np.sort(np.partition(within, last, axis=1)[:, : last + 1], axis=1)
-    return Distances(within, square[:n, n:], square[n:, n:], points[points < n], near)
+    return RealDistances(real).to(x)
 
 
 def nearest(square: np.ndarray, k: int) -> np.ndarray:
@@ -94,29 +140,42 @@ def nearest(square: np.ndarray, k: int) -> np.ndarray:
     return radii
 
 
-def _distinct(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the position of the first of each distinct row, in order, and which of these each row is."""
-    keys = rows.view(np.dtype((np.void, rows.itemsize * rows.shape[1]))).ravel()
-    _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
-    rank = np.argsort(np.argsort(first))
-    return np.sort(first), rank[inverse]
+def _float64(features: np.ndarray) -> np.ndarray:
+    rows: np.ndarray = features[:MOST_COMPARED].astype(np.float64) + 0.0  # −0 becomes 0, whose bytes are compared
+    if not np.all(np.isfinite(rows)):
+        raise ValueError("a feature of samples or of real examples is not finite")
+    return rows
 
 
-def _between(points: np.ndarray) -> np.ndarray:
-    """Returns the squared distances, float32 `[U, U]` from sums in float64, between points `[U, D]`."""
-    u, one = len(points), np.ones((len(points), 1))
-    norms = np.einsum("ij,ij->i", points, points)[:, None]
-    # One product of matrices gives ‖a‖² + ‖b‖² − 2⟨a, b⟩.
-    left, right = np.hstack([-2 * points, norms, one]), np.hstack([points, one, norms]).T.copy()
-    square, product = np.empty((u, u), np.float32), np.empty((TILE, TILE))
-    for i in range(0, u, TILE):
-        for j in range(i, u, TILE):
-            rows, columns = left[i : i + TILE], right[:, j : j + TILE]
-            found = np.matmul(rows, columns, out=product[: len(rows), : columns.shape[1]])
-            tile = square[i : i + TILE, j : j + TILE]
-            np.maximum(found, 0, out=tile, casting="same_kind")
-            if i == j:  # A sum may depend on which of two points comes first, so that one half is a copy of the other.
-                tile[:] = np.triu(tile, 1) + np.triu(tile, 1).T
-            else:
-                square[j : j + TILE, i : i + TILE] = tile.T
+def _number(rows: np.ndarray, number: dict[bytes, int]) -> np.ndarray:
+    """Returns the number of each row, int `[n]`; rows whose bytes are not in `number` are added to it."""
+    return np.array([number.setdefault(row.tobytes(), len(number)) for row in rows])
+
+
+def _between(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Returns the squared distances, float32 `[n, m]` from sums in float64, between points `[n, D]` and `[m, D]`."""
+    square = np.empty((len(a), len(b)), np.float32)
+    left, right = _factors(a)[0], _factors(b)[1]
+    for i in range(0, len(a), ROWS):
+        np.maximum(left[i : i + ROWS] @ right, 0, out=square[i : i + ROWS], casting="same_kind")
     return square
+
+
+def _within(a: np.ndarray) -> np.ndarray:
+    """Returns the squared distances between points `[n, D]`, as `_between` does, exactly symmetric."""
+    square = np.empty((len(a), len(a)), np.float32)
+    left, right = _factors(a)
+    for i in range(0, len(a), ROWS):
+        rows = square[i : i + ROWS, i:]
+        np.maximum(left[i : i + ROWS] @ right[:, i:], 0, out=rows, casting="same_kind")
+        # A sum may depend on which of two points comes first, so that one half is a copy of the other.
+        tile = rows[:, :ROWS]
+        tile[:] = np.triu(tile, 1) + np.triu(tile, 1).T
+        square[i + ROWS :, i : i + ROWS] = rows[:, ROWS:].T
+    return square
+
+
+def _factors(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns matrices `[n, D + 2]` and `[D + 2, n]`, whose product is ‖a‖² + ‖b‖² − 2⟨a, b⟩."""
+    norms, one = np.einsum("ij,ij->i", points, points)[:, None], np.ones((len(points), 1))
+    return np.hstack([-2 * points, norms, one]), np.hstack([points, one, norms]).T.copy()

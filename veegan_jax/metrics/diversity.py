@@ -6,7 +6,7 @@ from functools import reduce
 import numpy as np
 
 from veegan_jax.metrics.base import Column
-from veegan_jax.metrics.distances import MOST_COMPARED, Distances
+from veegan_jax.metrics.distances import MOST_COMPARED, Distances, RealDistances
 
 # The Vendi score is of at most this number of samples; of the second number, where classes have more combinations.
 MOST_VENDI, MOST_VENDI_OF_MANY = 10_000, 2000
@@ -106,19 +106,19 @@ def _effective_number(matrix: np.ndarray) -> float:
     return float(np.exp(-np.sum(shares * np.log(shares))))
 
 
-def bandwidth(d: Distances) -> float:
+def bandwidth(real: RealDistances) -> float:
     """Returns the bandwidth σ of `rke_modes`, which real data alone set.
 
     It lies between their two scales: σ³ is the squared median distance between real examples, times the median distance
     to the fifth nearest distinct one. Where modes are narrow and far apart, it is wider than a mode and narrower than
     the gaps. Where real data are a single point, it is 1.
     """
-    if len(d.distinct) == 1:
+    if len(real.distinct) == 1:
         return 1.0
-    chosen = d.distinct[:BANDWIDTH_EXAMPLES]
-    few = d.real[np.ix_(chosen, chosen)]
+    chosen = real.distinct[:BANDWIDTH_EXAMPLES]
+    few = real.square[np.ix_(chosen, chosen)]
     overall = np.median(few[np.triu_indices(len(few), 1)])
-    local = np.median(d.distinct_radii(min(BANDWIDTH_NEIGHBOUR, len(d.distinct) - 1)))
+    local = np.median(real.distinct_radii(min(BANDWIDTH_NEIGHBOUR, len(real.distinct) - 1)))
     return float((np.float64(overall) ** 2 * np.float64(local)) ** (1 / 6))
 
 
@@ -149,8 +149,8 @@ def support(d: Distances) -> float:
     Without a duplicate it is the number of pairs, which is then a lower bound.
     """
     square = 0.0  # where real data are a single point, only equal samples are duplicates
-    if len(d.distinct) > 1:
-        square = float(np.quantile(np.sqrt(d.distinct_radii(1)), DUPLICATE_QUANTILE)) ** 2
+    if len(d.real.distinct) > 1:
+        square = float(np.quantile(np.sqrt(d.real.distinct_radii(1)), DUPLICATE_QUANTILE)) ** 2
     m, below = len(d.samples), np.nextafter(np.float32(square), np.float32(0))
     duplicates = (np.count_nonzero(d.samples <= below) - m) / 2  # each sample is no duplicate of itself
     return m * (m - 1) / 2 / max(duplicates, 1.0)

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from veegan_jax.metrics.base import Column, Features, ImageClassifier, Metric, MetricType, measured
-from veegan_jax.metrics.distances import MOST_COMPARED, distances
+from veegan_jax.metrics.base import Column, Comparison, Features, ImageClassifier, Metric, MetricType, measured
+from veegan_jax.metrics.distances import MOST_COMPARED, RealDistances
 from veegan_jax.metrics.diversity import RKE, VENDI, bandwidth, posterior_vendi, rke_modes, vendi
 from veegan_jax.metrics.memorisation import (
     AUTHPCT,
@@ -78,7 +78,7 @@ def make_digit_modes(reference: Any, features: Features) -> Metric:
     classifier = functools.cache(lambda: features.classifier(reference))
     comparison = _Comparison(classifier, reference)
 
-    def score(samples: np.ndarray, real: np.ndarray) -> dict[str, float]:
+    def score(samples: np.ndarray) -> dict[str, float]:
         channels = samples.shape[-1]
         found = classifier()[0](split_channels(samples))
         posteriors = [found.posteriors[channel::channels] for channel in range(channels)]
@@ -92,7 +92,7 @@ def make_digit_modes(reference: Any, features: Features) -> Metric:
     def note() -> str:
         return f"{comparison.note('digits')}, and take each channel as a digit by itself"
 
-    return Metric(score, digit_modes.columns, note)
+    return Metric(lambda real: Comparison(score, note), digit_modes.columns)
 
 
 def make_labelled_images(reference: Any, features: Features) -> Metric:
@@ -106,7 +106,7 @@ def make_labelled_images(reference: Any, features: Features) -> Metric:
     comparison = _Comparison(classifier, reference)
     classes, counts = np.unique(reference.train_labels, return_counts=True)
 
-    def score(samples: np.ndarray, real: np.ndarray) -> dict[str, float]:
+    def score(samples: np.ndarray) -> dict[str, float]:
         found = classifier()[0](samples)
         scores = measured(
             len(samples),
@@ -120,7 +120,7 @@ def make_labelled_images(reference: Any, features: Features) -> Metric:
             f"{comparison.note('classes')}; KL and JSD: from the shares of the {len(classes)} classes in training data"
         )
 
-    return Metric(score, labelled_images.columns, note)
+    return Metric(lambda real: Comparison(score, note), labelled_images.columns)
 
 
 def make_inception(reference: Any, features: Features) -> Metric:
@@ -134,19 +134,23 @@ def make_inception(reference: Any, features: Features) -> Metric:
     """
     network = features.inception()
     if network is None:
-        return Metric(lambda samples, real: {}, (), lambda: "")
-
-    def score(samples: np.ndarray, real: np.ndarray) -> dict[str, float]:
-        images = as_uint8(real[:MOST_FEATURES]) if reference is None else reference[:MOST_FEATURES]
-
-        def compare() -> dict[str, float]:
-            x, y = network.features(as_uint8(samples[:MOST_FEATURES])), network.features(images)
-            return {"fid": frechet_distance(x, y), "kid": kernel_distance(x, y)}
-
-        return measured(min(len(samples), len(images)), (inception.columns, compare))
-
+        return Metric(lambda real: Comparison(lambda samples: {}, lambda: ""), ())
     note = f"FID and KID: over at most {MOST_FEATURES:,} images (50,000 is usual), in the features of {network.name}"
-    return Metric(score, inception.columns, lambda: note)
+
+    def against(real: np.ndarray) -> Comparison:
+        images = as_uint8(real[:MOST_FEATURES]) if reference is None else reference[:MOST_FEATURES]
+        real_features = functools.cache(lambda: network.features(images))
+
+        def score(samples: np.ndarray) -> dict[str, float]:
+            def compare() -> dict[str, float]:
+                x, y = network.features(as_uint8(samples[:MOST_FEATURES])), real_features()
+                return {"fid": frechet_distance(x, y), "kid": kernel_distance(x, y)}
+
+            return measured(min(len(samples), len(images)), (inception.columns, compare))
+
+        return Comparison(score, lambda: note)
+
+    return Metric(against, inception.columns)
 
 
 def _class_divergences(posteriors: np.ndarray, classes: np.ndarray, counts: np.ndarray) -> dict[str, float]:
@@ -165,8 +169,6 @@ class _Comparison:
 
     def __init__(self, classifier: Callable[[], tuple[ImageClassifier, float]], labelled: Any):
         self._classifier, self._labelled = classifier, labelled
-        # The note shows the bandwidth that scores had last.
-        self._bandwidth = 0.0
 
     def _features(self, images: np.ndarray) -> np.ndarray:
         chosen = np.random.default_rng(0).permutation(len(images))[:MOST_FEATURES]
@@ -177,14 +179,21 @@ class _Comparison:
         return self._features(self._labelled.train_images)
 
     @functools.cached_property
+    def _distances(self) -> RealDistances:
+        return RealDistances(self._real)
+
+    @functools.cached_property
+    def _bandwidth(self) -> float:
+        return bandwidth(self._distances)
+
+    @functools.cached_property
     def _likelihood(self) -> LikelihoodReference:
         return likelihood_reference(self._real, self._features(self._labelled.test_images))
 
     def scores(self, features: np.ndarray, num: int) -> dict[str, float]:
         """Returns the scores of features `[N, D]` of `num` samples, as far as these suffice."""
         x, y = features[:MOST_FEATURES], self._real
-        d = distances(x, y)
-        self._bandwidth = bandwidth(d)
+        d = self._distances.to(x)
 
         def moments() -> dict[str, float]:
             return {"classifier_fid": frechet_distance(x, y), "classifier_kid": kernel_distance(x, y)}
@@ -203,11 +212,11 @@ class _Comparison:
     def note(self, what: str) -> str:
         """Returns how images are recognised and compared; `what` names the classes."""
         accuracy, tested = self._classifier()[1], len(self._labelled.test_labels)
-        sigma = f" of bandwidth {self._bandwidth:.3g}" if self._bandwidth else ""
         return (
             f"{what} classified by a CNN of {100 * accuracy:.2f} % accuracy on {tested:,} test images; FID and KID (of "
             f"at most {MOST_FEATURES:,} images), precision and recall ({NEIGHBOUR}-NN), density and coverage "
-            f"({WIDE_NEIGHBOUR}-NN, all of at most {MOST_COMPARED:,}), RKE modes (a Gaussian kernel{sigma}), AuthPct "
+            f"({WIDE_NEIGHBOUR}-NN, all of at most {MOST_COMPARED:,}), RKE modes (a Gaussian kernel of bandwidth "
+            f"{self._bandwidth:.3g}), AuthPct "
             "and FLD are in that CNN's features, not Inception's, against training images"
         )
 

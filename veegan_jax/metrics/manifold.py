@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from veegan_jax.metrics.base import Column, Features, Metric, MetricType, measured
-from veegan_jax.metrics.distances import MOST_COMPARED, Distances, distances
+from veegan_jax.metrics.base import Column, Comparison, Features, Metric, MetricType, measured
+from veegan_jax.metrics.distances import MOST_COMPARED, Distances, RealDistances, distances
 from veegan_jax.metrics.diversity import RKE, SUPPORT, VENDI, bandwidth, rke_modes, support, vendi
 from veegan_jax.metrics.memorisation import (
     AUTHPCT,
@@ -28,13 +28,20 @@ from veegan_jax.metrics.neighbours import (
     neighbour_scores,
     precision_recall_of,
 )
-from veegan_jax.metrics.two_sample import MMD, SLICED_WASSERSTEIN, mmd, sliced_wasserstein
+from veegan_jax.metrics.two_sample import (
+    MMD,
+    SLICED_WASSERSTEIN,
+    KernelReference,
+    kernel_reference,
+    mmd_of,
+    sliced_wasserstein,
+)
 
-# `different_bins` has this number of bins; two bins differ beyond the two-sided 5 % point of a normal distribution.
+# NDB has this number of bins; two bins differ beyond the two-sided 5 % point of a normal distribution.
 NUM_BINS, SIGNIFICANT = 100, 1.96
 # Data of more coordinates than the first number are compared by random projections, of the second number.
 MOST_COORDINATES, PROJECTIONS = 1024, 512
-# `different_bins` compares at most this number of examples of each sample.
+# NDB compares at most this number of examples of each sample.
 MOST_BINNED = 10_000
 
 NDB = Column(
@@ -50,20 +57,68 @@ NDB = Column(
 COORDINATE_COLUMNS = (*NEIGHBOUR_COLUMNS, RKE, NDB, SUPPORT)
 
 
+class _Real:
+    """Real examples `[M, D]`, and what follows from them alone, each part of which is computed once."""
+
+    def __init__(self, real: np.ndarray):
+        self.examples = real
+
+    @functools.cached_property
+    def distances(self) -> RealDistances:
+        return RealDistances(self.examples)
+
+    @functools.cached_property
+    def bandwidth(self) -> float:
+        return bandwidth(self.distances)
+
+    @functools.cached_property
+    def bins(self) -> "Bins":
+        return Bins(self.examples)
+
+    @functools.cached_property
+    def kernels(self) -> KernelReference:
+        return kernel_reference(self.distances)
+
+    def compare(self, x: np.ndarray, d: Distances) -> dict[str, float]:
+        """Returns the scores of `COORDINATE_COLUMNS` of samples `[N, D]`, given their distances."""
+        return {
+            **neighbour_scores(d),
+            **measured(
+                d.least,
+                ((RKE,), lambda: {"rke": rke_modes(d, self.bandwidth)}),
+                ((NDB,), lambda: {"ndb": self.bins.different(x)}),
+                ((SUPPORT,), lambda: {"support": support(d)}),
+            ),
+        }
+
+    def note(self) -> str:
+        """Returns how the scores of `COORDINATE_COLUMNS` are defined."""
+        return (
+            f"precision, recall: {NEIGHBOUR}-NN, density, coverage: {WIDE_NEIGHBOUR}-NN, of at most {MOST_COMPARED:,} "
+            f"examples; RKE modes: Gaussian kernel, bandwidth {self.bandwidth:.3g}; NDB: the share of {NUM_BINS} bins "
+            "that samples and real data fill differently, 5 % by chance; support: by the birthday paradox, ≥ where at "
+            "most one pair is a duplicate"
+        )
+
+
 def make_manifold(reference: Any, features: Features) -> Metric:
     """Makes the scores of any data without labels, from the coordinates as they are.
 
     Where there are more than 1,024 coordinates, as pixels of images, the scores are of 512 random projections, always
     the same ones, which change distances by a few per cent (Johnson and Lindenstrauss, 1984).
     """
-    widths: list[float] = []
 
-    def score(samples: np.ndarray, real: np.ndarray) -> dict[str, float]:
-        x, y = coordinates(samples), coordinates(real)
-        d = distances(x, y)
-        return {**_compare(x, y, d, widths), **measured(d.least, ((VENDI,), lambda: {"vendi": vendi(x)}))}
+    def against(real: np.ndarray) -> Comparison:
+        reals = _Real(coordinates(real))
 
-    return Metric(score, manifold.columns, lambda: _note(widths))
+        def score(samples: np.ndarray) -> dict[str, float]:
+            x = coordinates(samples)
+            d = reals.distances.to(x)
+            return {**reals.compare(x, d), **measured(d.least, ((VENDI,), lambda: {"vendi": vendi(x)}))}
+
+        return Comparison(score, reals.note)
+
+    return Metric(against, manifold.columns)
 
 
 def make_unlabelled_images(reference: Any, features: Features) -> Metric:
@@ -73,68 +128,50 @@ def make_unlabelled_images(reference: Any, features: Features) -> Metric:
         reference: held-out images, uint8 `[N, H, W, C]`; the real examples that are scored with are training images.
         features: not used.
     """
-    widths: list[float] = []
 
-    @functools.cache
-    def held_out() -> np.ndarray:
-        chosen = np.random.default_rng(0).permutation(len(reference))[:MOST_LIKELIHOOD]
-        return coordinates(reference[chosen].astype(np.float32) / np.float32(127.5) - 1)
+    def against(real: np.ndarray) -> Comparison:
+        reals = _Real(coordinates(real))
 
-    @functools.lru_cache(maxsize=1)  # A run is scored with the same training images every time.
-    def prepared(content: bytes, shape: tuple[int, ...]) -> LikelihoodReference:
-        return likelihood_reference(np.frombuffer(content, np.float32).reshape(shape), held_out())
+        @functools.cache
+        def likelihood() -> LikelihoodReference:
+            chosen = np.random.default_rng(0).permutation(len(reference))[:MOST_LIKELIHOOD]
+            held_out = coordinates(reference[chosen].astype(np.float32) / np.float32(127.5) - 1)
+            return likelihood_reference(reals.examples, held_out)
 
-    def score(samples: np.ndarray, real: np.ndarray) -> dict[str, float]:
-        x, y = coordinates(samples), coordinates(real)
-        d = distances(x, y)
-        others = measured(
-            min(d.least, len(reference)),
-            ((VENDI,), lambda: {"vendi": vendi(x)}),
-            ((AUTHPCT,), lambda: {"authpct": authentic_share(d)}),
-            ((FLD,), lambda: {"fld": likelihood_divergence(x, prepared(y.tobytes(), y.shape))}),
-        )
-        return {**_compare(x, y, d, widths), **others}
+        def score(samples: np.ndarray) -> dict[str, float]:
+            x = coordinates(samples)
+            d = reals.distances.to(x)
+            others = measured(
+                min(d.least, len(reference)),
+                ((VENDI,), lambda: {"vendi": vendi(x)}),
+                ((AUTHPCT,), lambda: {"authpct": authentic_share(d)}),
+                ((FLD,), lambda: {"fld": likelihood_divergence(x, likelihood())}),
+            )
+            return {**reals.compare(x, d), **others}
 
-    return Metric(score, unlabelled_images.columns, lambda: _note(widths))
+        return Comparison(score, reals.note)
+
+    return Metric(against, unlabelled_images.columns)
 
 
 def make_plane(reference: Any, features: Features) -> Metric:
     """Makes the scores of coordinates, and distances of distributions in the plane."""
-    widths: list[float] = []
 
-    def score(samples: np.ndarray, real: np.ndarray) -> dict[str, float]:
-        d = distances(samples, real)
-        gaps = measured(
-            d.least,
-            ((SLICED_WASSERSTEIN,), lambda: {"sliced_wasserstein": sliced_wasserstein(samples, real)}),
-            ((MMD,), lambda: {"mmd": mmd(samples, real)}),
-        )
-        return {**_compare(samples, real, d, widths), **gaps}
+    def against(real: np.ndarray) -> Comparison:
+        reals = _Real(real)
 
-    return Metric(score, plane.columns, lambda: _note(widths))
+        def score(samples: np.ndarray) -> dict[str, float]:
+            d = reals.distances.to(samples)
+            gaps = measured(
+                d.least,
+                ((SLICED_WASSERSTEIN,), lambda: {"sliced_wasserstein": sliced_wasserstein(samples, real)}),
+                ((MMD,), lambda: {"mmd": mmd_of(d, reals.kernels)}),
+            )
+            return {**reals.compare(samples, d), **gaps}
 
+        return Comparison(score, reals.note)
 
-def _compare(x: np.ndarray, real: np.ndarray, d: Distances, widths: list[float]) -> dict[str, float]:
-    """Returns the scores of `COORDINATE_COLUMNS`, and keeps the bandwidth of RKE for the note."""
-    widths[:] = [bandwidth(d)]
-    return {
-        **neighbour_scores(d),
-        **measured(
-            d.least,
-            ((RKE,), lambda: {"rke": rke_modes(d, widths[0])}),
-            ((NDB,), lambda: {"ndb": different_bins(x, real)}),
-            ((SUPPORT,), lambda: {"support": support(d)}),
-        ),
-    }
-
-
-def _note(widths: list[float]) -> str:
-    sigma = f", bandwidth {widths[0]:.3g}" if widths else ""
-    return (
-        f"precision, recall: {NEIGHBOUR}-NN, density, coverage: {WIDE_NEIGHBOUR}-NN, of at most {MOST_COMPARED:,} "
-        f"examples; RKE modes: Gaussian kernel{sigma}; NDB: the share of {NUM_BINS} bins that samples and real data "
-        "fill differently, 5 % by chance; support: by the birthday paradox, ≥ where at most one pair is a duplicate"
-    )
+    return Metric(against, plane.columns)
 
 
 def coordinates(x: np.ndarray) -> np.ndarray:
@@ -146,31 +183,43 @@ def coordinates(x: np.ndarray) -> np.ndarray:
     return flat @ directions / np.float32(np.sqrt(PROJECTIONS))
 
 
-def different_bins(x: np.ndarray, real: np.ndarray) -> float:
-    """Computes NDB/K, the share of statistically different bins (Richardson and Weiss, NeurIPS 2018).
+class Bins:
+    """The cells of 100 means of real data, by which samples are compared with them.
 
-    The bins are the cells of 100 means of real data. Two shares of a bin differ if a z-test of two proportions rejects
-    at 5 % that they are equal, so that samples of the real distribution itself score about 5. The first 10,000 examples
-    of each sample are compared. K-means runs for 20 rounds, since any cells will do.
-
-    Args:
-        x: features of samples, `[N, D]`.
-        real: features of real examples, `[M, D]`.
-
-    Returns:
-        The share in %.
+    The first 10,000 examples of each sample are compared. K-means runs for 20 rounds, since any cells will do.
     """
-    from sklearn.cluster import KMeans
 
-    x, real = x[:MOST_BINNED], real[:MOST_BINNED]
-    bins = min(NUM_BINS, len(np.unique(real, axis=0)))
-    means = KMeans(bins, n_init=1, max_iter=20, random_state=0).fit(real)
-    n, m = len(x), len(real)
-    # Samples and real examples are assigned to cells in one way, so that exact copies fill the same ones.
-    counts = [np.bincount(means.predict(part), minlength=bins) for part in (x, real)]
-    pooled = (counts[0] + counts[1]) / (n + m)
-    deviation = np.sqrt(pooled * (1 - pooled) * (1 / n + 1 / m))
-    return 100 * float(np.mean(np.abs(counts[0] / n - counts[1] / m) > SIGNIFICANT * deviation))
+    def __init__(self, real: np.ndarray):
+        """Finds the means of features of real examples, `[M, D]`."""
+        from sklearn.cluster import KMeans
+
+        real = real[:MOST_BINNED]
+        self._num = min(NUM_BINS, len(np.unique(real, axis=0)))
+        self._means = KMeans(self._num, n_init=1, max_iter=20, random_state=0).fit(real)
+        # Real examples are assigned to cells as samples are, so that exact copies fill the same ones.
+        self._counts = self._count(real)
+
+    def _count(self, x: np.ndarray) -> np.ndarray:
+        """Returns the number of examples in each cell."""
+        return np.bincount(self._means.predict(x), minlength=self._num)
+
+    def different(self, x: np.ndarray) -> float:
+        """Computes NDB/K, the share of statistically different bins (Richardson and Weiss, NeurIPS 2018).
+
+        Two shares of a bin differ if a z-test of two proportions rejects at 5 % that they are equal, so that samples of
+        the real distribution itself score about 5.
+
+        Args:
+            x: features of samples, `[N, D]`.
+
+        Returns:
+            The share in %.
+        """
+        counts = [self._count(x[:MOST_BINNED]), self._counts]
+        n, m = (np.sum(count) for count in counts)
+        pooled = (counts[0] + counts[1]) / (n + m)
+        deviation = np.sqrt(pooled * (1 - pooled) * (1 / n + 1 / m))
+        return 100 * float(np.mean(np.abs(counts[0] / n - counts[1] / m) > SIGNIFICANT * deviation))
 
 
 def precision_recall(x: np.ndarray, real: np.ndarray) -> dict[str, float]:

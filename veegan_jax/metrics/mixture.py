@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from veegan_jax.metrics.base import Column, Features, Metric, MetricType
+from veegan_jax.metrics.base import Column, Comparison, Features, Metric, MetricType
 from veegan_jax.metrics.modes import EXCESS_KL, JSD, KL, MODES, divergence, histogram_divergences
 
 # The calibrated rule for noise on a subspace: the share of real samples that it accepts, and the largest RMS, in
@@ -59,7 +59,7 @@ def make_mixture(reference: Any, features: Features) -> Metric:
     """Makes the scores by the paper's rule: a sample within `radius` std, in L2, of its nearest mean is good."""
     real_share = real_quality(reference.radius, reference.noisy_dims)
 
-    def score(samples: np.ndarray, real: np.ndarray) -> dict[str, float]:
+    def score(samples: np.ndarray) -> dict[str, float]:
         nearest, good, scores = _by_the_papers_rule(samples, reference)
         return {**scores, "bin_kl": bin_divergence(nearest, good, len(reference.means), real_share)}
 
@@ -67,7 +67,7 @@ def make_mixture(reference: Any, features: Features) -> Metric:
         f"{_radius(reference)}; (K+1)-bin KL: against {100 * real_share:.4g} % of high quality, spread evenly over the "
         "modes"
     )
-    return Metric(score, mixture.columns, lambda: note)
+    return Metric(lambda real: Comparison(score, lambda: note), mixture.columns)
 
 
 def make_subspace_mixture(reference: Any, features: Features) -> Metric:
@@ -83,7 +83,7 @@ def make_subspace_mixture(reference: Any, features: Features) -> Metric:
     noisy, tail = reference.noisy_dims, (1 - CENTRAL_MASS) / 2
     low, high = (2 * special.gammaincinv(noisy / 2, share) for share in (tail, 1 - tail))  # quantiles of χ²(n)
 
-    def score(samples: np.ndarray, real: np.ndarray) -> dict[str, float]:
+    def score(samples: np.ndarray) -> dict[str, float]:
         nearest, _, scores = _by_the_papers_rule(samples, reference)
         deviation = (samples - reference.means[nearest]) / reference.std
         radius = np.sum(np.square(deviation[:, :noisy]), axis=-1)
@@ -99,7 +99,7 @@ def make_subspace_mixture(reference: Any, features: Features) -> Metric:
         f"{OFF_SUBSPACE_STDS:g} std in the others; (K+1)-bin KL: by the calibrated rule, against "
         f"{100 * CENTRAL_MASS:.4g} % of high quality, spread evenly over the modes"
     )
-    return Metric(score, subspace_mixture.columns, lambda: note)
+    return Metric(lambda real: Comparison(score, lambda: note), subspace_mixture.columns)
 
 
 def real_quality(radius: float, dims: int) -> float:

@@ -5,11 +5,17 @@ labels, int `[N]` of 0 to 9.
 """
 
 import functools
+import itertools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from veegan_jax.metrics.base import Column, Features, Metric, MetricType
+from veegan_jax.metrics.base import Column, Comparison, Features, Metric, MetricType
+
+# A support-vector machine computes this number of decisions at once, in float32, and in float64 those that are nearer
+# to 0 than the second number. The rounding is below 1e-5.
+ROWS, UNSURE = 2000, 1e-3
 
 MODES = Column(
     name="modes",
@@ -104,22 +110,60 @@ def make_stacked_modes(reference: Any, features: Features) -> Metric:
         return np.asarray(images, np.float64).reshape(len(images), -1)
 
     @functools.cache
-    def classifier() -> Any:
+    def classify() -> Callable[[np.ndarray], np.ndarray]:
         from sklearn.svm import SVC  # imported here, since it takes a second that other metrics need not wait
 
-        svm = SVC(gamma=0.001, C=10.0, cache_size=500)
-        return svm.fit(flat(reference.train_images), reference.train_labels)
+        return support_vector_classifier(
+            SVC(gamma=0.001, C=10.0).fit(flat(reference.train_images), reference.train_labels)
+        )
 
-    def score(samples: np.ndarray, real: np.ndarray) -> dict[str, float]:
-        digits = classifier().predict(flat((split_channels(samples) + 1) * 8))
-        return tuple_scores(digits, samples.shape[-1])
+    def score(samples: np.ndarray) -> dict[str, float]:
+        return tuple_scores(classify()(flat((split_channels(samples) + 1) * 8)), samples.shape[-1])
 
     def note() -> str:
-        accuracy = classifier().score(flat(reference.test_images), reference.test_labels)
+        accuracy = np.mean(classify()(flat(reference.test_images)) == reference.test_labels)
         tested = len(reference.test_labels)
         return f"digits classified by an SVM of {100 * accuracy:.1f} % accuracy on {tested} held-out digits"
 
-    return Metric(score, stacked_modes.columns, note)
+    return Metric(lambda real: Comparison(score, note), stacked_modes.columns)
+
+
+def support_vector_classifier(svm: Any) -> Callable[[np.ndarray], np.ndarray]:
+    """Returns a function from examples `[N, D]` to the labels `[N]` of libsvm, `svm.predict`, ten times as fast.
+
+    Each pair of classes has a decision Σ_s α_s exp(−γ‖x − s‖²) + b over the support vectors s of both: a vote for the
+    first class where it is positive, else for the second. The first class with the most votes wins (Chang and Lin, ACM
+    TIST 2011, section 7). All decisions are two products of matrices in float32. Examples with a decision so near to 0
+    that its rounding may change the vote, one in thirty, are computed again in float64.
+
+    Args:
+        svm: a trained `sklearn.svm.SVC` of three classes or more, with an RBF kernel.
+    """
+    ends, pairs = np.cumsum(svm.n_support_), list(itertools.combinations(range(len(svm.classes_)), 2))
+    of_class = [slice(end - count, end) for end, count in zip(ends, svm.n_support_, strict=True)]
+    weights, votes = np.zeros((ends[-1], len(pairs))), np.zeros((len(pairs), len(of_class)))
+    for pair, (a, b) in enumerate(pairs):
+        weights[of_class[a], pair] = svm.dual_coef_[b - 1, of_class[a]]
+        weights[of_class[b], pair] = svm.dual_coef_[a, of_class[b]]
+        votes[pair, [a, b]] = 1, -1
+    vectors, gamma = svm.support_vectors_, svm.gamma
+    norms, one = np.sum(np.square(vectors), axis=1, keepdims=True), np.ones((len(vectors), 1))
+    exponents = -gamma * np.hstack([-2 * vectors, one, norms]).T  # a row [x, ‖x‖², 1] gives −γ‖x − s‖²
+
+    def decide(x: np.ndarray) -> np.ndarray:
+        rows = np.column_stack([x, np.sum(np.square(x), axis=1), np.ones(len(x), x.dtype)])
+        kernel = rows @ exponents.astype(x.dtype)
+        decisions: np.ndarray = np.exp(kernel, out=kernel) @ weights.astype(x.dtype) + svm.intercept_
+        return decisions
+
+    def classify(x: np.ndarray) -> np.ndarray:
+        decisions = np.concatenate([decide(x[i : i + ROWS].astype(np.float32)) for i in range(0, len(x), ROWS)])
+        unsure = np.any(np.abs(decisions) < UNSURE, axis=1)
+        decisions[unsure] = decide(x[unsure])
+        labels: np.ndarray = svm.classes_[np.argmax(np.where(decisions > 0, 1, -1) @ votes, axis=1)]
+        return labels
+
+    return classify
 
 
 stacked_modes = MetricType((MODES, KL, EXCESS_KL, JSD), make_stacked_modes)

@@ -96,7 +96,7 @@ def neighbour_scores(d: Distances) -> dict[str, float]:
 
 def precision_recall_of(d: Distances) -> dict[str, float]:
     """Computes `precision` and `recall`, in %. Exact copies score 100 %, however often the data repeat."""
-    radii, sample_radii = d.radii(NEIGHBOUR), nearest(d.samples, NEIGHBOUR)
+    radii, sample_radii = d.real.radii(NEIGHBOUR), nearest(d.samples, NEIGHBOUR)
     precision = np.mean(np.any(d.cross <= radii[:, None], axis=0))
     recall = np.mean(np.any(d.cross <= sample_radii, axis=1))
     return {"precision": 100 * float(precision), "recall": 100 * float(recall)}
@@ -108,15 +108,12 @@ def density_coverage_of(d: Distances) -> dict[str, float]:
     The balls of density and coverage are open, as in their papers. A real example that is repeated more than five
     times has a ball of radius 0, which holds what equals the example; so exact copies of any data are covered.
     """
-    k, squares = WIDE_NEIGHBOUR, d.radii(WIDE_NEIGHBOUR)
+    k, squares, clipped = WIDE_NEIGHBOUR, d.real.radii(WIDE_NEIGHBOUR), d.real.clipped_radii
     n, m = d.cross.shape
     # "Closer than the radius" is "at most the number before it"; 0 stays 0.
     held = np.count_nonzero(d.cross <= np.nextafter(squares, np.float32(0))[:, None], axis=1)
-    radii = np.sqrt(squares)
-    clipped = np.where(radii <= (median := np.median(radii)), squares, np.square(median))[:, None]
-    balls = np.count_nonzero(d.cross <= clipped, axis=0)  # in how many balls each sample lies
-    own_balls = np.count_nonzero(d.real <= clipped, axis=0) - 1  # each real example lies in its own ball
-    fidelity = np.mean(np.minimum(balls, k)) / np.mean(np.minimum(own_balls, k))
+    balls = np.count_nonzero(d.cross <= clipped[:, None], axis=0)  # in how many balls each sample lies
+    fidelity = np.mean(np.minimum(balls, k)) / np.mean(np.minimum(d.real.clipped_balls, k))
     expected = expected_coverage(k, n, m)
     covered = np.searchsorted(expected, np.mean(np.minimum(held, k)) / k) / len(expected)
     scores = {
