@@ -5,7 +5,7 @@ import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Literal, ParamSpec, TypeVar
 
 import numpy as np
 
@@ -100,7 +100,11 @@ def draw_curves(rows: Sequence[Mapping[str, float]], ceiling: Mapping[str, float
     """
     columns = min(CURVES, max(len(ceiling), 1))
     rows_of_axes = max(math.ceil(len(ceiling) / columns), 1)
-    figure = _figure(figsize=(3.4 * columns, 2.8 * rows_of_axes))
+    width, height = 3.4 * columns, 2.8 * rows_of_axes
+    # A layout engine would take three quarters of the time, since it measures every text of every axis twice.
+    figure = _figure(figsize=(width, height), layout=None)
+    margins = {"left": 0.7 / width, "right": 1 - 0.15 / width, "bottom": 0.5 / height, "top": 1 - 0.4 / height}
+    figure.subplots_adjust(**margins, wspace=0.3, hspace=0.5)
     for i, (name, best) in enumerate(ceiling.items(), 1):
         axis = figure.add_subplot(rows_of_axes, columns, i)
         points = [(row["step"], row[name]) for row in rows if row.get(name) is not None]
@@ -202,10 +206,10 @@ def save(figure: "Figure", path: Path) -> np.ndarray:
     return pixels
 
 
-def _figure(figsize: tuple[float, float]) -> "Figure":
+def _figure(figsize: tuple[float, float], layout: Literal["constrained"] | None = "constrained") -> "Figure":
     from matplotlib.figure import Figure
 
-    return Figure(figsize=figsize, dpi=120, layout="constrained")
+    return Figure(figsize=figsize, dpi=120, layout=layout)
 
 
 def _arrows(axis: "Axes", x: np.ndarray, reconstructions: np.ndarray, heading: str, lines: int) -> None:
