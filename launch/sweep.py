@@ -1,11 +1,13 @@
 """Trains the rows of a comparison side by side: as processes of this machine, a SLURM array or a Kubernetes job.
 
-    python -m launch.sweep --config configs/compare.py:grid --local=2
+    python -m launch.sweep --config configs/compare.py:grid
     python -m launch.sweep --config configs/compare.py:grid --slurm='--gpus-per-node=1 --time=2:00:00'
     python -m launch.sweep --config configs/compare.py:grid --kubernetes='grid --image=IMAGE --claim=runs --gpus=1'
 
 All other arguments go to veegan_jax.main, as --workdir and --config.FIELD. A row is trained with all its seeds, in the
-folder where the comparison itself would train it. Rows that are finished are skipped, and interrupted rows are resumed.
+folder where the comparison itself would train it, to the same bits. On this machine one row is trained on each core of
+its CPU, or on each GPU of CUDA_VISIBLE_DEVICES, unless --local=N says how many at once. Rows that are finished are
+skipped, and interrupted rows are resumed.
 At the end the comparison's own command reads all rows and writes the table.
 """
 
@@ -25,6 +27,7 @@ from veegan_jax.cli.exit_codes import EXIT_ERROR, EXIT_STOPPED
 from veegan_jax.config.convert import comparison
 from veegan_jax.errors import UserError
 from veegan_jax.experiments.compare import finished
+from veegan_jax.storage.versions import num_cpus
 
 MAIN = [sys.executable, "-m", "veegan_jax.main"]
 # The variables in which SLURM and Kubernetes tell an element of a job its number, which is that of its row.
@@ -64,7 +67,7 @@ def main(argv: Sequence[str]) -> int:
         job = [*k8s, "sweep", name, options.config, f"--cells={len(cells)}", *flags, *rest]
         table = [*k8s, "gpu", f"{name}-table", options.config, "--hosts=1", "--gpus=0", *flags, *run]
         return _submit(job, table, options.dry_run)
-    return _run_local(cells, command, options.local or 1, options.dry_run)
+    return _run_local(cells, command, options.local or _usual_workers(), options.dry_run)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -76,7 +79,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--config", required=True, help="a comparison, as configs/compare.py:grid")
     where = parser.add_mutually_exclusive_group()
-    where.add_argument("--local", type=_positive, metavar="N", help="train N rows at once on this machine (1)")
+    where.add_argument(
+        "--local",
+        type=_positive,
+        nargs="?",
+        const=0,
+        metavar="N",
+        help="train on this machine, N rows at once; by default one on each core of a CPU or on each GPU",
+    )
     where.add_argument(
         "--slurm",
         type=shlex.split,
@@ -102,6 +112,18 @@ def _positive(text: str) -> int:
     if not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a positive number")
     return int(text)
+
+
+def _usual_workers() -> int:
+    """Returns how many rows keep this machine busy: its cores, or where it has an accelerator the GPUs that are named.
+
+    A row's own threads hardly use a second core, and less so while it compiles and measures.
+    """
+    # Another process asks, since JAX would keep the memory of a GPU from the rows.
+    ask = [sys.executable, "-c", "import jax; print(jax.default_backend())"]
+    if subprocess.run(ask, check=False, capture_output=True, text=True).stdout.strip() == "cpu":
+        return num_cpus()
+    return len(_gpus())
 
 
 def _index(options: argparse.Namespace) -> int | None:
@@ -211,6 +233,7 @@ class Pool:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                preexec_fn=_end_with_parent,
                 env={**os.environ, **_devices(slot)},
             )
         self._running[cell] = slot, process
@@ -223,8 +246,21 @@ class Pool:
 
 def _devices(slot: int) -> dict[str, str]:
     """Returns the variables that give a process one of CUDA_VISIBLE_DEVICES=0,1,…; without these all see all GPUs."""
-    devices = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
-    return {"CUDA_VISIBLE_DEVICES": devices[slot % len(devices)]} if len(devices) > 1 else {}
+    gpus = _gpus()
+    return {"CUDA_VISIBLE_DEVICES": gpus[slot % len(gpus)]} if len(gpus) > 1 else {}
+
+
+def _gpus() -> list[str]:
+    return os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+
+
+def _end_with_parent() -> None:
+    """Lets Linux send this process a SIGTERM when its parent has ended, even if the parent was killed."""
+    if sys.platform == "linux":
+        import ctypes
+
+        parent_death_signal = 1  # PR_SET_PDEATHSIG
+        ctypes.CDLL(None).prctl(parent_death_signal, signal.SIGTERM)
 
 
 def _reason(cell: Cell, code: int) -> str:

@@ -11,7 +11,7 @@ import optax
 from veegan_jax.config.build import build
 from veegan_jax.objectives.unrolled import unrolled
 from veegan_jax.ops.axis import AXIS
-from veegan_jax.parallel.devices import over_devices, replicate
+from veegan_jax.parallel.devices import over_devices, put_together, replicate
 from veegan_jax.parallel.logical_shards import over_shards
 from veegan_jax.train.compile import fused_step, initial_state, select_devices
 from veegan_jax.train.feed import Batches
@@ -31,6 +31,7 @@ def trained(config, *seeds):
     for seed in seeds or [config.seed]:
         config.seed = seed
         state, scalars = step(replicate(initial_state(experiment), devices), arrays)
+        state = put_together(state)
         results.append(jax.tree.map(np.asarray, (state.params, state.opt_state, state.ema, scalars)))
     return results if seeds else results[0]
 

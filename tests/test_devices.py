@@ -18,9 +18,9 @@ SEEDS = (0, 1, 2)
 
 
 @functools.cache
-def trained_at_once(objective, data):
-    """The replicas of all seeds, mapped on one device; two tests use it."""
-    return trained(tiny(objective, data=data, num_seeds=len(SEEDS), seed_mapping="map"))
+def trained_at_once(objective, data, mapping="map", devices=1):
+    """The replicas of all seeds; three tests use those that are mapped on one device."""
+    return trained(tiny(objective, data=data, num_seeds=len(SEEDS), seed_mapping=mapping, devices=devices))
 
 
 @functools.cache
@@ -34,9 +34,11 @@ def assert_each_replica(check, many, singles):
         check(*(jax.tree.map(lambda leaf, i=i: leaf[i], tree) for i, tree in ((i, many), (0, single))))
 
 
-@pytest.mark.parametrize(("objective", "data"), [("veegan", "ring"), ("gan", "stacked_digits")])
-def test_mapped_seeds_are_bit_identical_to_single_runs(objective, data):
-    assert_each_replica(chex.assert_trees_all_equal, trained_at_once(objective, data), trained_apart(objective, data))
+@pytest.mark.parametrize(("mapping", "devices"), [("map", 1), ("side_by_side", 1), ("side_by_side", 2)])
+@pytest.mark.parametrize(("objective", "data"), [("veegan", "ring"), ("gan", "stacked_digits"), ("veegan", "stream")])
+def test_replicas_are_bit_identical_to_single_runs(objective, data, mapping, devices):
+    many = trained_at_once(objective, data, mapping, devices)
+    assert_each_replica(chex.assert_trees_all_equal, many, trained_apart(objective, data))
 
 
 def test_vmapped_seeds_are_close_to_single_runs():

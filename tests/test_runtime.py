@@ -45,6 +45,10 @@ def test_what_bits_depend_on_is_listed(monkeypatch):
     assert (found["shards"], found["threads"], found["jax"]) == ("8", "5", jax.__version__)
     assert {"jaxlib", "python", "platform", "processor", "XLA_FLAGS"} <= set(found)
     assert versions.versions({"devices": 2})["shards"] == "2"
+    several = {"devices": 2, "num_seeds": 3, "logical_shards": 0}
+    assert versions.versions({**several, "seed_mapping": "side_by_side"})["shards"] == "1"
+    assert versions.versions({**several, "seed_mapping": "vmap"})["seeds"] == "vmap"
+    assert "seeds" not in versions.versions({**several, "seed_mapping": "map"})
     assert versions.versions({})["shards"] == "4"
 
 

@@ -187,6 +187,18 @@ def test_shards_resume_on_other_devices_to_the_same_bits(tmp_path, capsys):
     assert last_digests(tmp_path / "moved", full) == last_digests(tmp_path / "whole", full)
 
 
+def test_replicas_resume_in_another_form_to_the_same_bits(tmp_path, capsys):
+    """Three replicas, which two devices cannot share out evenly, are mapped, and then computed side by side."""
+    seeds = {"num_seeds": 3, "eval_every": 8}
+    short, full = tiny(seed_mapping="map", num_steps=4, **seeds), tiny(seed_mapping="side_by_side", devices=2, **seeds)
+    train(short, tmp_path / "moved")
+    assert train(full, tmp_path / "moved").step == 8
+    assert "bits may differ" not in capsys.readouterr().err
+    mapped = tiny(seed_mapping="map", **seeds)
+    train(mapped, tmp_path / "whole")
+    assert last_digests(tmp_path / "moved", full) == last_digests(tmp_path / "whole", mapped)
+
+
 def test_a_run_that_resumes_with_other_bits_says_so(tmp_path, capsys, monkeypatch):
     train(tiny(num_steps=4), tmp_path)
     monkeypatch.setenv("NPROC", "3")

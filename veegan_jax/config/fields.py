@@ -102,13 +102,20 @@ GROUPS: Mapping[str, Mapping[str, Field]] = {
         ),
         "seed_mapping": Field(
             "auto",
-            "How replicas are computed: 'map' one after another; 'vmap' batched, with bits that depend on the number "
-            "of devices; 'auto' is 'map' on CPUs and with logical shards, and else 'vmap'.",
-            choices=("auto", "map", "vmap"),
+            "How replicas are computed: 'side_by_side' each by a program of its own, several at once on the cores of a "
+            "CPU or on several devices, with each replica's whole batch on one device; 'map' one after another; 'vmap' "
+            "batched, with bits that depend on the number of devices. 'auto' is 'side_by_side' on one CPU device, "
+            "'map' on several and with logical shards, and else 'vmap'.",
+            choices=("auto", "side_by_side", "map", "vmap"),
         ),
     },
     "Where it runs": {
-        "devices": Field(0, "The number of devices over which the batch is split; 0 for all.", minimum=0),
+        "devices": Field(
+            0,
+            "The number of devices over which the batch is split, or replicas are spread if they are computed "
+            "'side_by_side'; 0 for all.",
+            minimum=0,
+        ),
         "parallel": Field(
             "pmap",
             "The transformation that splits the batch over devices; results are the same.",

@@ -1,9 +1,16 @@
-"""Seeds and devices, composed around a step from the outside: `over_devices(over_seeds(fuse(step)))`."""
+"""Seeds and devices, composed around a step from the outside.
 
+`over_devices(over_seeds(fuse(step)))` computes all seeds in one program; `side_by_side` calls the program of one
+seed for each of them.
+"""
+
+import itertools
 from collections.abc import Callable, Sequence
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
@@ -14,16 +21,90 @@ from veegan_jax.ops.axis import AXIS
 Step = Callable[[Any, Any], tuple[Any, Any]]
 
 
+class Replicas(NamedTuple):
+    """A state `[S, …]` taken apart.
+
+    Attributes:
+        states: the state of each replica, `[1, …]`, on the device that trains it.
+    """
+
+    states: tuple[Any, ...]
+
+
+def take_apart(state: Any, devices: Sequence[jax.Device]) -> Replicas:
+    """Returns the replicas of a state `[S, …]`, of which each next one is on the next device."""
+    number = jax.tree.leaves(state)[0].shape[0]
+    apart = [_replica(state, i) for i in range(number)]
+    # Placed as the step returns them, so that the program of the first call is also that of the next.
+    return Replicas(tuple(replicate(own, [devices[i % len(devices)]]) for i, own in enumerate(apart)))
+
+
+def put_together(state: Any) -> Any:
+    """Returns the state `[S, …]` of replicas, on the device of the first, and any other state as it is."""
+    if not isinstance(state, Replicas):
+        return state
+    place = jax.tree.leaves(state.states[0])[0].sharding
+    return _concatenated(jax.device_put(state.states, place))
+
+
+@jax.jit
+def _replica(state: Any, i: int) -> Any:
+    return jax.tree.map(lambda leaf: jax.lax.dynamic_slice_in_dim(leaf, i, 1), state)
+
+
+@jax.jit
+def _concatenated(states: Sequence[Any]) -> Any:
+    return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *states)
+
+
+def side_by_side(steps: Sequence[Step], devices: Sequence[jax.Device], num_threads: int) -> Step:
+    """Returns the step for the replicas of S seeds that calls the program of one replica for each of them.
+
+    Each replica has the bits of a single run, since its program is that of a single run. Calls return before they are
+    computed, so that devices compute at once. One CPU device computes at once what different threads call.
+
+    Args:
+        steps: for each device the compiled step of one replica `[1, …]`.
+        devices: the devices, among which the replicas are shared out.
+        num_threads: how many threads call.
+
+    Returns:
+        A step that takes a state `[S, …]` or `Replicas`, and returns `Replicas`.
+    """
+    # Replicas change threads from call to call, so that three replicas keep two threads equally busy.
+    threads = itertools.cycle([ThreadPoolExecutor(1) for _ in range(num_threads)])
+
+    def call(state: Any, arrays: Any) -> tuple[Replicas, Any]:
+        apart = state if isinstance(state, Replicas) else take_apart(state, devices)
+        given, calls, number = [_on(arrays, device) for device in devices], [], len(devices)
+        for i, own in enumerate(apart.states):
+            calls.append(next(threads).submit(steps[i % number], own, given[i % number]))
+            if i < number:
+                calls[i].result()  # The first call on each device compiles the program; the others must find it.
+        states, scalars = zip(*(called.result() for called in calls), strict=True)
+        return Replicas(states), put_together(Replicas(scalars))
+
+    return call
+
+
+def _on(arrays: Any, device: jax.Device) -> Any:
+    """Returns arrays on one device, without a copy of those that are there already."""
+
+    def copy(leaf: Any) -> Any:
+        shards = leaf.addressable_shards if isinstance(leaf, jax.Array) and leaf.is_fully_replicated else []
+        return next((shard.data for shard in shards if shard.device == device), leaf)
+
+    return replicate(jax.tree.map(copy, arrays), [device])
+
+
 def over_seeds(step: Step, mapping: str) -> Step:
     """Returns the step for the replicas of S seeds at once: state and scalars gain a leading axis `[S]`.
 
     Args:
         step: the step of one replica.
-        mapping: 'map' runs one replica after another, which gives the bits of single runs and is the fastest form on a
-            CPU; 'vmap' batches the replicas, which accelerators want; 'auto' chooses by the platform.
+        mapping: 'map' runs one replica after another, with the bits of single runs; 'vmap' batches the replicas, which
+            accelerators want.
     """
-    if mapping == "auto":
-        mapping = "map" if jax.default_backend() == "cpu" else "vmap"
     if mapping == "vmap":
         return jax.vmap(step, in_axes=(0, None))
     return lambda state, arrays: jax.lax.map(lambda replica: step(replica, arrays), state)

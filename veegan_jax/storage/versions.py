@@ -14,6 +14,7 @@ from typing import Any
 import jax
 
 from veegan_jax.config.check import NEEDED_SETTINGS
+from veegan_jax.train.compile import seed_mapping
 from veegan_jax.version import __version__
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
@@ -70,14 +71,17 @@ def versions(config: Mapping[str, Any]) -> dict[str, str]:
 
     Args:
         config: the run's fields; `logical_shards`, or else the number of devices, says into how many shards a batch is
-            split.
+            split. Seeds count only where they are batched, which no other form gives the bits of.
     """
     found = {"veegan_jax": __version__, **{name: importlib.metadata.version(name) for name in PACKAGES}}
     kind = jax.default_backend()
     found |= {"python": platform.python_version(), "platform": kind, "device": jax.devices()[0].device_kind}
     if kind == "cpu":
-        found |= {"processor": _processor(), "threads": os.environ.get("NPROC") or str(_num_cpus())}
-    shards = config.get("logical_shards") or config.get("devices") or jax.device_count()
+        found |= {"processor": _processor(), "threads": os.environ.get("NPROC") or str(num_cpus())}
+    devices = config.get("devices") or jax.device_count()
+    mapping = seed_mapping(config, devices) if "seed_mapping" in config else ""
+    shards = config.get("logical_shards") or (1 if mapping == "side_by_side" else devices)
+    found |= {"seeds": "vmap"} if mapping == "vmap" and config["num_seeds"] > 1 else {}
     return found | {"XLA_FLAGS": os.environ.get("XLA_FLAGS", ""), "shards": str(shards)} | unusual_settings()
 
 
@@ -110,7 +114,7 @@ def _may_matter(variable: str) -> bool:
     return bool(_READ.fullmatch(variable)) and not _HARMLESS.fullmatch(variable)
 
 
-def _num_cpus() -> int:
+def num_cpus() -> int:
     """Returns the number of cores that this process may use, which a container or a scheduler may limit."""
     if hasattr(os, "sched_getaffinity"):  # not on macOS
         return len(os.sched_getaffinity(0))

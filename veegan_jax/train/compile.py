@@ -1,5 +1,6 @@
 """The compiled parts of an experiment: its first state, and several of its steps in one call."""
 
+import os
 from typing import Any
 
 import jax
@@ -8,7 +9,7 @@ import numpy as np
 from veegan_jax.config.build import Experiment
 from veegan_jax.errors import UserError
 from veegan_jax.ops.axis import AXIS
-from veegan_jax.parallel.devices import over_devices, over_seeds
+from veegan_jax.parallel.devices import over_devices, over_seeds, side_by_side
 from veegan_jax.parallel.logical_shards import over_shards
 from veegan_jax.train.state import TrainState
 from veegan_jax.train.step import Step, batches_in_memory, batches_of_stream, fuse, make_init, make_step, turns
@@ -18,10 +19,12 @@ def select_devices(config: Any) -> list[jax.Device]:
     """Returns the devices that the config asks for, grouped by process.
 
     Args:
-        config: the run's fields, of which `devices`, `logical_shards`, `batch_size` and `packing` are read.
+        config: the run's fields, of which `devices`, `logical_shards`, `batch_size`, `packing` and `seed_mapping` are
+            read.
 
     Raises:
-        UserError: if there are fewer, or the batch does not divide among them.
+        UserError: if there are fewer, the batch does not divide among them, or replicas side by side are asked of
+            several processes.
     """
     available = sorted(jax.devices(), key=lambda device: (device.process_index, device.id))
     count = config.devices or len(available)
@@ -29,16 +32,20 @@ def select_devices(config: Any) -> list[jax.Device]:
         raise UserError(f"config.devices is {count}; this machine has {len(available)} ({available[0].platform})")
     if count < len(available) and jax.process_count() > 1:
         raise UserError(f"config.devices is {count}; it must be 0 for several processes, which use all their devices")
-    shards = config.logical_shards or count
-    if shards % count:
+    apart = config.seed_mapping == "side_by_side"
+    if apart and jax.process_count() > 1:
+        raise UserError("config.seed_mapping is 'side_by_side', which is for one process; use 'auto' for several")
+    split = 1 if apart else count
+    shards = config.logical_shards or split
+    if shards % split:
         raise UserError(
-            f"config.logical_shards is {shards}, over {count} devices; it must divide by their number, or "
+            f"config.logical_shards is {shards}, over {split} devices; it must divide by their number, or "
             "config.devices name one that divides it"
         )
     share = shards * config.packing
     if config.batch_size % share:
         below, above = config.batch_size // share * share, (config.batch_size // share + 1) * share
-        parts = f"config.logical_shards {shards}" if config.logical_shards else f"{count} devices"
+        parts = f"config.logical_shards {shards}" if config.logical_shards else f"{split} devices"
         raise UserError(
             f"config.batch_size is {config.batch_size}; it must divide by {parts} × packing {config.packing}, "
             f"as {' or '.join(str(size) for size in (below, above) if size)} does"
@@ -63,8 +70,20 @@ def abstract_state(experiment: Experiment) -> TrainState:
 
 def fused_step(experiment: Experiment, devices: list[jax.Device], num_steps: int) -> Step:
     """Compiles `num_steps` steps of all replicas on all devices into one call."""
+    config, split = experiment.config, experiment.source.stream is not None
+    mapping = seed_mapping(config, len(devices))
+    if mapping == "side_by_side":
+        step = over_seeds(_fused(experiment, 1, num_steps), "map")
+        steps = [over_devices(step, [device], config.parallel, split=split) for device in devices]
+        return side_by_side(steps, devices, os.cpu_count() or 1)
+    step = over_seeds(_fused(experiment, len(devices), num_steps), mapping)
+    return over_devices(step, devices, config.parallel, split=split)
+
+
+def _fused(experiment: Experiment, num_devices: int, num_steps: int) -> Step:
+    """Returns `num_steps` steps of one replica, whose batch is split over devices, as one function."""
     config, source = experiment.config, experiment.source
-    shards, split = config.logical_shards or len(devices), source.stream is not None
+    shards = config.logical_shards or num_devices
     step = make_step(
         experiment.objective,
         batches_of_stream(source.stream.decode) if source.stream else batches_in_memory(source.sample),
@@ -76,8 +95,16 @@ def fused_step(experiment: Experiment, devices: list[jax.Device], num_steps: int
         shards=shards,
     )
     if config.logical_shards:
-        step = over_shards(step, shards, len(devices), AXIS, split=split)
+        step = over_shards(step, shards, num_devices, AXIS, split=source.stream is not None)
+    return fuse(step, num_steps)
+
+
+def seed_mapping(config: Any, num_devices: int) -> str:
+    """Returns the `seed_mapping` among the fields of a config, or what 'auto' stands for on this machine."""
+    if config["seed_mapping"] != "auto":
+        return str(config["seed_mapping"])
+    if jax.default_backend() == "cpu":
+        # Programs that wait for other devices must not be queued: on simulated devices such a queue may stand still.
+        return "side_by_side" if num_devices == 1 and config["num_seeds"] > 1 else "map"
     # Batched replicas would have other bits on another number of devices, which logical shards are there to prevent.
-    mapping = "map" if config.logical_shards and config.seed_mapping == "auto" else config.seed_mapping
-    replicas = over_seeds(fuse(step, num_steps), mapping)
-    return over_devices(replicas, devices, config.parallel, split=split)
+    return "map" if config["logical_shards"] else "vmap"

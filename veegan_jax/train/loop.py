@@ -8,6 +8,7 @@ import numpy as np
 
 from veegan_jax.errors import NonFiniteError
 from veegan_jax.parallel import processes
+from veegan_jax.parallel.devices import put_together
 from veegan_jax.train.state import TrainState
 
 # The row of a step: its losses, to which hooks add scores.
@@ -81,7 +82,7 @@ def run_loop(
     def finish(call: Call, state: TrainState | None) -> None:
         row = mean_losses(call)
         progress(call.end)
-        call_hooks(hooks, call.end, num_steps, state, row)
+        call_hooks(hooks, call.end, num_steps, put_together(state), row)
 
     cadences = [steps_per_call, *(every for hook in hooks for every in hook.every)]
     unread: Call | None = None
@@ -96,7 +97,7 @@ def run_loop(
             unread = None
     if unread:
         finish(unread, None)
-    return state, step
+    return put_together(state), step
 
 
 def call_hooks(hooks: Sequence[Hook], step: int, last: int, state: TrainState | None, row: Row) -> None:
