@@ -32,11 +32,14 @@ class Replicas(NamedTuple):
 
 
 def take_apart(state: Any, devices: Sequence[jax.Device]) -> Replicas:
-    """Returns the replicas of a state `[S, …]`, of which each next one is on the next device."""
+    """Returns the replicas of a state `[S, …]`, of which each next one is on the next device, and deletes the state."""
     number = jax.tree.leaves(state)[0].shape[0]
     apart = [_replica(state, i) for i in range(number)]
     # Placed as the step returns them, so that the program of the first call is also that of the next.
-    return Replicas(tuple(replicate(own, [devices[i % len(devices)]]) for i, own in enumerate(apart)))
+    replicas = Replicas(tuple(replicate(own, [devices[i % len(devices)]]) for i, own in enumerate(apart)))
+    for leaf in jax.tree.leaves(state):
+        leaf.delete()  # A compiled step deletes the state that it is given, too.
+    return replicas
 
 
 def put_together(state: Any) -> Any:
