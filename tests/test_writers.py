@@ -12,6 +12,7 @@ from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.record_writer import masked_crc32c
 
 from veegan_jax.errors import UserError
+from veegan_jax.storage.files import write_array
 from veegan_jax.storage.logs import ROWS, Events, Pace, Rows, Writer, read_rows
 
 
@@ -180,3 +181,22 @@ def test_a_folder_that_is_taken_away_is_not_made_again(tmp_path):
         with pytest.raises(UserError, match="could not be written: No such file or directory"):
             write()
     assert not (tmp_path / "run").exists()
+
+
+def test_an_array_written_in_pieces_is_read_whole(tmp_path):
+    x = np.random.default_rng(0).standard_normal((7, 2, 3)).astype(np.float32)
+    write_array(tmp_path / "x.npz", "samples", x.shape, iter([x[:3], x[3:6], x[6:]]))
+    with np.load(tmp_path / "x.npz", allow_pickle=False) as found:
+        assert found.files == ["samples"]
+        np.testing.assert_array_equal(found["samples"], x)
+        assert found["samples"].dtype == np.float32
+
+
+def test_an_array_whose_pieces_end_early_leaves_no_file(tmp_path):
+    def pieces():
+        yield np.zeros((3, 2), np.float32)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_array(tmp_path / "x.npz", "samples", (7, 2), pieces())
+    assert list(tmp_path.iterdir()) == []
