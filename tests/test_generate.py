@@ -34,6 +34,9 @@ def test_samples_are_a_function_of_the_seed_and_prefixes_of_one_another(run):
     np.testing.assert_array_equal(run.sample(700, seed=1)[:30], run.sample(30, seed=1))
     assert not np.array_equal(run.sample(30, seed=1), run.sample(30, seed=2))
     assert len(np.unique(run.sample(700), axis=0)) == 700
+    pieces = list(run.sample_in_pieces(1030, seed=1))
+    assert [len(piece) for piece in pieces] == [512, 512, 6]
+    np.testing.assert_array_equal(np.concatenate(pieces), run.sample(1030, seed=1))
 
 
 def test_encoding_does_not_depend_on_company(run):

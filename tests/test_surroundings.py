@@ -30,13 +30,14 @@ from veegan_jax.config.check import check_jax
 from veegan_jax.config.convert import effective
 from veegan_jax.data.examples import as_examples
 from veegan_jax.errors import UserError
-from veegan_jax.evaluation import classifier, plots
+from veegan_jax.evaluation import plots
 from veegan_jax.experiments import run
 from veegan_jax.experiments.hooks import banner
 from veegan_jax.experiments.run import train
 from veegan_jax.inference.model import load
 from veegan_jax.parallel.stop_signals import STOPPING, handled
 from veegan_jax.paths import local_path, path_of_variable
+from veegan_jax.storage.caches import user_cache
 from veegan_jax.storage.checkpoint import Checkpoints, Restored
 from veegan_jax.storage.folder import locked
 from veegan_jax.storage.versions import changed_settings, unusual_settings, versions
@@ -234,12 +235,12 @@ def test_an_account_without_a_home_folder_keeps_no_classifier(monkeypatch, caplo
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(pwd, "getpwuid", unknown)
     with caplog.at_level(logging.WARNING, "veegan_jax"):
-        assert classifier._cache() is None
+        assert user_cache("the classifier is") is None
     assert "there is no home folder; set HOME or VEEGAN_CACHE_DIR" in caplog.text
     with pytest.raises(UserError, match="no home folder of ~ is known"):
         local_path("~/run", "--workdir")
     monkeypatch.setenv("VEEGAN_CACHE_DIR", "/caches")
-    assert classifier._cache() == Path("/caches")
+    assert user_cache("the classifier is") == Path("/caches")
 
 
 def test_folders_that_variables_name_are_paths_too(monkeypatch):

@@ -12,7 +12,8 @@ from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.record_writer import masked_crc32c
 
 from veegan_jax.errors import UserError
-from veegan_jax.storage.logs import ROWS, Events, Rows, Writer, read_rows
+from veegan_jax.storage.files import write_array
+from veegan_jax.storage.logs import ROWS, Events, Pace, Rows, Writer, read_rows
 
 
 def line(step, kl=1.0):
@@ -96,15 +97,15 @@ def test_readers_of_events_see_one_value_a_step_over_resumes_and_clock_jumps(tmp
     assert found["samples"] == {10: 1, 20: 2, 30: 2, 40: 3}
 
 
-def test_line_shows_step_speed_time_left_losses_and_the_last_scores(tmp_path, capsys):
+def test_line_shows_step_losses_and_the_last_scores(tmp_path, capsys):
     writer = Writer(tmp_path, 0, 100)
     writer.write(10, {"loss/gen": 2.0, "kl": 0.5})
     writer.write(20, {"loss/gen": 1.0})
     writer.close()
     first, second = capsys.readouterr().err.splitlines()
-    assert first.startswith("step 10/100  ")
-    assert first.endswith("left  loss/gen 2  kl 0.5")
-    assert second.endswith("left  loss/gen 1  kl 0.5")  # the last scores stay in sight
+    assert first == "step 10/100  loss/gen 2  kl 0.5"  # no speed is known yet
+    assert second == "step 20/100  loss/gen 1  kl 0.5"  # the last scores stay in sight
+    assert read_rows(tmp_path)[0]["steps_per_second"] is None
     assert "kl" not in read_rows(tmp_path)[1]  # but are not logged as if measured again
 
 
@@ -112,18 +113,50 @@ def test_scores_that_are_not_shown_are_written(tmp_path, capsys):
     writer = Writer(tmp_path, 0, 100, unshown={"jsd"})
     writer.write(10, {"kl": 0.5, "kl/se": 0.1, "jsd": 0.25, "jsd/se": 0.01})
     writer.close()
-    assert capsys.readouterr().err.strip().endswith("left  kl 0.5  kl/se 0.1")
+    assert capsys.readouterr().err.strip() == "step 10/100  kl 0.5  kl/se 0.1"
     assert read_rows(tmp_path)[-1]["jsd"] == 0.25
 
 
-def test_speed_does_not_go_by_a_clock_that_jumps(tmp_path, monkeypatch):
-    writer = Writer(tmp_path, 0, 100)
-    monkeypatch.setattr(time, "time", lambda: 0.0)
-    time.sleep(0.01)
-    writer.write(10, {})
-    monkeypatch.setattr(time, "time", lambda: 1e12)
-    writer.write(20, {})
-    assert all(0 < row["steps_per_second"] < 1e4 for row in read_rows(tmp_path))
+class Clock:
+    """A clock that passes only when it is asked to, in place of `time.monotonic`."""
+
+    def __init__(self, monkeypatch):
+        self.now = 100.0
+        monkeypatch.setattr(time, "monotonic", lambda: self.now)
+        monkeypatch.setattr(time, "time", lambda: -self.now)  # a clock that jumps does not matter
+
+    def wait(self, seconds):
+        self.now += seconds
+
+
+@pytest.mark.parametrize(("seconds", "shown"), [(0.5, "20.0 steps/s"), (25.0, "2.5 s/step")])
+def test_speed_is_that_of_steps_without_compiling_and_measuring(tmp_path, monkeypatch, capsys, seconds, shown):
+    """The time that is left counts measuring as it was until now."""
+    clock, writer = Clock(monkeypatch), Writer(tmp_path, 0, 1000)
+    for step in (10, 20, 30):
+        with writer.calling(10):
+            clock.wait(40 if step == 10 else 0)  # compiles
+        clock.wait(seconds)
+        writer.advance(step)
+        clock.wait(seconds)  # is measured
+    writer.write(30, {"kl": 0.5})
+    writer.close()
+    told, compiled, line = capsys.readouterr().err.splitlines()
+    assert (told, compiled) == ("compiling a call of 10 steps", "compiled in 40.0 s")
+    minutes, left = divmod(round(970 / 20 * 5 * seconds), 60)
+    expected = f"{minutes // 60}:{minutes % 60:02}:{left:02}".removeprefix("0:")
+    assert line == f"step 30/1000  {shown}  {expected} left  kl 0.5"
+    assert read_rows(tmp_path)[0]["steps_per_second"] == 10 / seconds
+
+
+def test_calls_that_overlap_count_once(monkeypatch):
+    clock, pace = Clock(monkeypatch), Pace(0, 100)
+    pace.begin(compiles=True)
+    for step in range(10, 60, 10):
+        pace.begin(compiles=False)  # before the call before has ended
+        clock.wait(1.0)
+        pace.end(step)
+    assert pace.steps_per_second == 10.0
 
 
 @pytest.mark.parametrize("name", [ROWS, "tensorboard/events.out.tfevents.0000000000"])
@@ -148,3 +181,22 @@ def test_a_folder_that_is_taken_away_is_not_made_again(tmp_path):
         with pytest.raises(UserError, match="could not be written: No such file or directory"):
             write()
     assert not (tmp_path / "run").exists()
+
+
+def test_an_array_written_in_pieces_is_read_whole(tmp_path):
+    x = np.random.default_rng(0).standard_normal((7, 2, 3)).astype(np.float32)
+    write_array(tmp_path / "x.npz", "samples", x.shape, iter([x[:3], x[3:6], x[6:]]))
+    with np.load(tmp_path / "x.npz", allow_pickle=False) as found:
+        assert found.files == ["samples"]
+        np.testing.assert_array_equal(found["samples"], x)
+        assert found["samples"].dtype == np.float32
+
+
+def test_an_array_whose_pieces_end_early_leaves_no_file(tmp_path):
+    def pieces():
+        yield np.zeros((3, 2), np.float32)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_array(tmp_path / "x.npz", "samples", (7, 2), pieces())
+    assert list(tmp_path.iterdir()) == []

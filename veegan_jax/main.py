@@ -202,6 +202,7 @@ def _run(argv: Sequence[str], rest: Sequence[str], join: Callable[[], None]) -> 
     _import_jax()
     from veegan_jax.cli import commands
     from veegan_jax.parallel import processes
+    from veegan_jax.storage.caches import keep_programs
 
     options = commands.Options(
         mode=MODE.value,
@@ -215,6 +216,7 @@ def _run(argv: Sequence[str], rest: Sequence[str], join: Callable[[], None]) -> 
         reference=REFERENCE.value,
     )
     commands.set_environment(options)
+    keep_programs()
     join()
     _find_devices()
     stopped_by = commands.COMMANDS[options.mode](options)

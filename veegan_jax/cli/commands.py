@@ -1,7 +1,9 @@
 """What each `--mode` does: one function a mode."""
 
 import json
-from collections.abc import Callable, Mapping
+import math
+import shutil
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -25,7 +27,7 @@ from veegan_jax.inference.model import Run, load_with, noting_changes
 from veegan_jax.paths import local_path
 from veegan_jax.storage import versions
 from veegan_jax.storage.checkpoint import fingerprints
-from veegan_jax.storage.files import replacing, write_atomically
+from veegan_jax.storage.files import replacing, write_array, write_atomically
 from veegan_jax.storage.folder import stored_config
 
 if TYPE_CHECKING:
@@ -101,12 +103,33 @@ def evaluate(options: Options) -> None:
 def sample(options: Options) -> None:
     """Writes samples, as an array and as a picture."""
     run = _load(options)
-    samples = run.sample(options.num, options.seed)
-    stem = _stem(options, run)
-    _write_arrays(stem, samples=samples)
-    if plots.drawable(samples.shape[1:]):
+    stem, shape = _stem(options, run), run.experiment.source.shape
+    _check_space(options, 4 * options.num * math.prod(shape))
+    shown: list[np.ndarray] = []
+
+    def pieces() -> Iterator[np.ndarray]:
+        for piece in run.sample_in_pieces(options.num, options.seed):
+            if sum(map(len, shown)) < plots.REAL_SHOWN:
+                shown.append(piece)
+            yield piece
+
+    path = stem.with_suffix(".npz")
+    write_array(path, "samples", (options.num, *shape), pieces())
+    print(path)
+    if plots.drawable(shape):
+        samples = np.concatenate(shown)
         real = run.sampler.real(plots.REAL_SHOWN, options.seed)
         _write_picture(stem, plots.draw_samples(samples, real, f"{options.num} samples"))
+
+
+def _check_space(options: Options, size: int) -> None:
+    """Checks that the disk has room for samples before any is drawn."""
+    free = shutil.disk_usage(options.workdir).free
+    if size > free:
+        raise UserError(
+            f"--num is {options.num}; these samples take {size / 1e9:,.1f} GB, and {options.workdir} has "
+            f"{free / 1e9:,.1f} GB free: a smaller --num takes less"
+        )
 
 
 def reconstruct(options: Options) -> None:

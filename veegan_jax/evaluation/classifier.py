@@ -1,12 +1,10 @@
 """A small convolutional classifier, which recognises modes, and in whose features images are compared.
 
 Images are `[N, H, W]` or `[N, H, W, C]`, either uint8 from 0 to 255 or float32 from −1 to 1, the range of generators;
-both are brought to the latter. A classifier is trained once, from a fixed seed, and kept in a file of
-`VEEGAN_CACHE_DIR`, by default `veegan_jax` in the user's folder of caches (`XDG_CACHE_HOME`, or `~/.cache`).
+both are brought to the latter. A classifier is trained once, from a fixed seed, and kept in a file of the user's cache.
 """
 
 import logging
-import os
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,7 +20,7 @@ from flax import traverse_util
 from veegan_jax.errors import UserError, one_line
 from veegan_jax.metrics.base import Recognised
 from veegan_jax.ops.chunks import map_in_chunks
-from veegan_jax.paths import path_of_variable
+from veegan_jax.storage.caches import user_cache
 from veegan_jax.storage.files import digest, replacing
 
 BATCH, TEST_BATCH = 128, 1000
@@ -117,7 +115,7 @@ def classifier(labelled: Any, recipe: Recipe = RECIPE) -> tuple[Classifier, floa
     labels, test_labels = (np.asarray(i, np.int32) for i in (labelled.train_labels, labelled.test_labels))
     num_classes = int(np.max(labels)) + 1
     name = f"classifier-{digest(repr(recipe), images, labels, test_images, test_labels)[:16]}.npz"
-    path = cache / name if (cache := _cache()) else None
+    path = cache / name if (cache := user_cache("the classifier is")) else None
     if path and (kept := _read(path)):
         return Classifier(recipe, num_classes, kept["params"]), float(kept["accuracy"])
     params = train(images, labels, num_classes, recipe)
@@ -178,21 +176,6 @@ def _shifted(key: jax.Array, x: jax.Array, shift: int) -> jax.Array:
     padded = jnp.pad(x, ((0, 0), (shift, shift), (shift, shift), (0, 0)), constant_values=-1.0)
     corners = jax.random.randint(key, (len(x), 2), 0, 2 * shift + 1)
     return jax.vmap(lambda image, at: jax.lax.dynamic_slice(image, (at[0], at[1], 0), x.shape[1:]))(padded, corners)
-
-
-def _cache() -> Path | None:
-    """Returns the folder of trained classifiers; None, so that nothing is kept, for an account without a home folder.
-
-    Raises:
-        UserError: if a variable names no path.
-    """
-    if given := path_of_variable("VEEGAN_CACHE_DIR"):
-        return given
-    caches = path_of_variable("XDG_CACHE_HOME") or Path(os.path.expanduser("~/.cache"))
-    if caches.is_absolute():
-        return caches / "veegan_jax"
-    _log.warning("the classifier is not kept: there is no home folder; set HOME or VEEGAN_CACHE_DIR")
-    return None
 
 
 def _read(path: Path) -> Any:

@@ -58,7 +58,8 @@ def open_run(evaluation: Evaluation, workdir: Path, num_devices: int) -> Iterato
         check_or_write_config(workdir, effective(config), experiment.source.contents)
         kept = {"keep_latest": config.keep_latest, "keep_best": config.keep_best}
         with closing(Checkpoints(workdir, best_metric=experiment.best_metric, **kept)) as checkpoints:
-            restored = checkpoints.restore(abstract_state(experiment))
+            # Tracing the state's shapes takes a second on large nets.
+            restored = checkpoints.restore(abstract_state(experiment)) if checkpoints.steps() else None
             # A line of the terminal has room for two scores: the first, as the number of modes, and the one that ranks.
             unshown = {column.name for column in experiment.columns[1:]} - {experiment.best_metric.name}
             with closing(Writer(workdir, restored.step if restored else 0, config.num_steps, unshown)) as writer:

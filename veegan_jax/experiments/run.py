@@ -1,17 +1,20 @@
 """One run: build → lock → restore → loop → table."""
 
 import functools
-from contextlib import ExitStack
+from collections.abc import Callable
+from contextlib import ExitStack, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple, cast
 
+import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from veegan_jax.config.build import build
+from veegan_jax.config.build import Experiment, build
 from veegan_jax.evaluation.scores import Evaluation
 from veegan_jax.experiments.hooks import Evaluate, OpenRun, check_finite, conclude, log, open_run, plot, save
+from veegan_jax.objectives.base import Scalars
 from veegan_jax.parallel.devices import replicate
 from veegan_jax.parallel.processes import broadcast, run_on_primary
 from veegan_jax.storage.checkpoint import from_host, to_host
@@ -19,6 +22,7 @@ from veegan_jax.train.compile import fused_step, initial_state, select_devices
 from veegan_jax.train.feed import Batches
 from veegan_jax.train.loop import Hook, call_hooks, run_loop
 from veegan_jax.train.signals import StopSignals
+from veegan_jax.train.state import TrainState
 
 
 class Outcome(NamedTuple):
@@ -62,10 +66,9 @@ def train(config: ConfigDict, workdir: Path) -> Outcome:
         if broadcast(np.bool_(restored is not None and run.writer.last_step < step and due)):
             call_hooks(hooks, step, config.num_steps, state, dict(restored.meta.get("losses", {})) if restored else {})
 
-        compiled = functools.cache(partial(fused_step, experiment, devices))
         batches = Batches(experiment.source, config.batch_size, devices, step)
         state, step = run_loop(
-            lambda state, n: compiled(n)(state, batches.take(n)),
+            _calls(experiment, devices, batches, run),
             state,
             step,
             hooks,
@@ -85,3 +88,16 @@ def train(config: ConfigDict, workdir: Path) -> Outcome:
 
         table = run_on_primary(f"the end, step {step}", end)
         return Outcome(step, table, None if step == config.num_steps else stop.received)
+
+
+def _calls(
+    experiment: Experiment, devices: list[jax.Device], batches: Batches, run: OpenRun | None
+) -> Callable[[TrainState, int], tuple[TrainState, Scalars]]:
+    """Returns the function that calls the compiled step; the process that writes says when a call compiles."""
+    compiled = functools.cache(partial(fused_step, experiment, devices))
+
+    def advance(state: TrainState, n: int) -> tuple[TrainState, Scalars]:
+        with run.writer.calling(n) if run else nullcontext():
+            return compiled(n)(state, batches.take(n))
+
+    return advance

@@ -2,7 +2,7 @@
 
 import functools
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -76,14 +76,17 @@ class Sampler:
         x = np.resize(self.training(CHUNK, CALIBRATION_SEED), (CHUNK, *self._source.shape))
         return jnp.asarray(x), self._noise(key, jnp.arange(CHUNK))
 
-    def generate(self, params: Params, n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-        """Draws `n` latents `[n, K]` from the prior, and returns them and G of them `[n, …]`."""
+    def generate(self, params: Params, n: int, seed: int, first: int = 0) -> tuple[np.ndarray, np.ndarray]:
+        """Draws the latents `[n, K]` of number `first` and on from the prior, and returns them and G of them `[n, …]`.
+
+        Latent i depends on the seed and i alone.
+        """
 
         def chunk(index: np.ndarray) -> tuple[jax.Array, jax.Array]:
             noise = self._noise(jax.random.key(seed), index)
             return noise["z"], self._generate(params, noise)
 
-        z, x = map_in_chunks(chunk, np.arange(n), size=CHUNK)
+        z, x = map_in_chunks(chunk, np.arange(first, first + n), size=CHUNK)
         return z, x
 
     def decode(self, params: Params, z: np.ndarray, seed: int) -> np.ndarray:
@@ -147,6 +150,11 @@ class Run:
     def sample(self, n: int, seed: int = 0) -> np.ndarray:
         """Draws `n` examples, float32 `[n, …]`; the first m of them are those of `sample(m, seed)`."""
         return self.sampler.generate(self.replicas[0], _positive(n), seed)[1]
+
+    def sample_in_pieces(self, n: int, seed: int = 0) -> Iterator[np.ndarray]:
+        """Draws the examples of `sample(n, seed)`, and yields them a few hundred at a time, so that n may be large."""
+        for first in range(0, _positive(n), CHUNK):
+            yield self.sampler.generate(self.replicas[0], min(CHUNK, n - first), seed, first)[1]
 
     def encode(self, x: np.ndarray) -> np.ndarray:
         """Returns the mean F(x) of p(z|x), float32 `[n, K]`.

@@ -3,7 +3,8 @@
 import errno
 import hashlib
 import os
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
@@ -51,6 +52,29 @@ def write_atomically(path: Path, text: str) -> None:
     """
     with replacing(path) as file:
         file.write(text.encode())
+
+
+def write_array(path: Path, name: str, shape: tuple[int, ...], pieces: Iterable[np.ndarray]) -> None:
+    """Writes one float32 array to a .npz file, as `numpy.savez_compressed` does, with no more than a piece in memory.
+
+    Args:
+        path: the file, which is written whole or not at all.
+        name: the name of the array in the file.
+        shape: `(N, …)`.
+        pieces: the array in parts `[n, …]` along its first axis.
+
+    Raises:
+        UserError: if the file cannot be written.
+    """
+    header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+    with (
+        replacing(path) as file,
+        zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive,
+        archive.open(f"{name}.npy", "w", force_zip64=True) as member,
+    ):
+        np.lib.format.write_array_header_1_0(member, header)
+        for piece in pieces:
+            member.write(np.ascontiguousarray(piece, "<f4").data)
 
 
 def append(path: Path, data: bytes) -> None:

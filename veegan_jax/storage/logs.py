@@ -5,8 +5,9 @@ import math
 import struct
 import sys
 import time
-from collections.abc import Collection, Mapping
-from contextlib import suppress
+from collections import deque
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,51 @@ def _checksum(data: bytes) -> bytes:
     return struct.pack("<I", masked_crc32c(data))
 
 
+class Pace:
+    """How fast a run is: the rate of its steps alone, and the time that is left, in which measuring counts too.
+
+    A call of the step that compiles counts in neither.
+    """
+
+    def __init__(self, step: int, num_steps: int):
+        """Begins at a step of a run that ends at step `num_steps`."""
+        self._step, self._num_steps = step, num_steps
+        self._steps, self._seconds = 0, 0.0
+        self._begun: deque[float | None] = deque()
+        self._ended: float | None = None
+        self._first_end = 0.0
+
+    def begin(self, *, compiles: bool) -> None:
+        """Notes that a call of the step begins, while the call before may still be computed."""
+        self._begun.append(None if compiles else time.monotonic())
+
+    def end(self, step: int) -> None:
+        """Notes that the oldest call of those that have begun is computed, and has reached a step."""
+        now, begun = time.monotonic(), self._begun.popleft() if self._begun else None
+        if self._ended is None:
+            self._first_end = now
+        elif begun is not None:
+            self._steps += step - self._step
+            self._seconds += now - max(begun, self._ended)
+        self._step, self._ended = step, now
+
+    @property
+    def steps_per_second(self) -> float:
+        """The rate of steps; NaN before a call that compiles nothing."""
+        return self._steps / max(self._seconds, 1e-9) if self._steps else math.nan
+
+    def __str__(self) -> str:
+        """The rate and the time that is left, as `12.3 steps/s  04:56 left`; empty where they are not known."""
+        if not self._steps:
+            return ""
+        rate = self.steps_per_second
+        shown = f"{rate:.1f} steps/s" if rate >= 1 else f"{1 / rate:.1f} s/step"
+        passed = time.monotonic() - self._first_end
+        seconds = round((self._num_steps - self._step) * passed / self._steps)
+        left = f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}".removeprefix("0:")
+        return f"{shown}  {left} left"
+
+
 class Writer:
     """Everything that is written of a run between `step` and `num_steps`.
 
@@ -106,10 +152,13 @@ class Writer:
 
         self._unshown = frozenset(unshown)
         self._rows, self._events = Rows(workdir, step), Events(workdir, step)
-        self._start, self._num_steps, self._started = step, num_steps, time.monotonic()
+        self._num_steps, self.pace = num_steps, Pace(step, num_steps)
+        # The bar's own rate would count compiling and measuring.
+        form = "{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt}{postfix}"
         terminal = sys.stderr.isatty()
-        self._bar = tqdm(total=num_steps, initial=step, unit="step", dynamic_ncols=True) if terminal else None
+        self._bar = tqdm(total=num_steps, initial=step, bar_format=form, dynamic_ncols=True) if terminal else None
         self._shown: dict[str, float] = {}
+        self._compiled: set[int] = set()
 
     @property
     def last_step(self) -> int:
@@ -117,26 +166,34 @@ class Writer:
         return self._rows.last_step
 
     def advance(self, step: int) -> None:
-        """Moves the progress bar to `step`."""
+        """Notes that `step` is reached, and moves the progress bar there."""
+        self.pace.end(step)
         if self._bar is not None:
             self._bar.update(step - self._bar.n)
 
+    @contextmanager
+    def calling(self, num_steps: int) -> Iterator[None]:
+        """Notes a call of the step while it begins; the first call of each length compiles, which takes long."""
+        compiles = num_steps not in self._compiled
+        self._compiled.add(num_steps)
+        if compiles:
+            self.say(f"compiling a call of {num_steps:,} step{'s' if num_steps > 1 else ''}")
+        self.pace.begin(compiles=compiles)
+        began = time.monotonic()
+        yield
+        if compiles:
+            self.say(f"compiled in {time.monotonic() - began:.1f} s")
+
     def write(self, step: int, row: Mapping[str, float]) -> None:
         """Writes the losses and scores of a step, and shows them beside the last value of every other name."""
-        from tqdm import tqdm
-
         self._shown |= {name: value for name, value in row.items() if name.partition("/se")[0] not in self._unshown}
-        rate = (step - self._start) / max(time.monotonic() - self._started, 1e-9)
-        self._rows.write({"step": step, "steps_per_second": round(rate, 2), **row})
+        self._rows.write({"step": step, "steps_per_second": round(self.pace.steps_per_second, 3), **row})
         self._events.write(row, step)
-        shown = "  ".join(f"{name} {value:.4g}" for name, value in self._shown.items())
+        shown = "  ".join(filter(None, [str(self.pace), *(f"{n} {value:.4g}" for n, value in self._shown.items())]))
         if self._bar is not None:
             self._bar.set_postfix_str(shown)
         else:
-            left = tqdm.format_interval((self._num_steps - step) / max(rate, 1e-9))
-            print(
-                f"step {step}/{self._num_steps}  {rate:.1f} steps/s  {left} left  {shown}", file=sys.stderr, flush=True
-            )
+            print(f"step {step}/{self._num_steps}  {shown}", file=sys.stderr, flush=True)
 
     def picture(self, name: str, image: np.ndarray, step: int) -> None:
         """Adds a uint8 image `[H, W, 3]` to the TensorBoard events."""

@@ -77,7 +77,7 @@ def versions(config: Mapping[str, Any]) -> dict[str, str]:
     kind = jax.default_backend()
     found |= {"python": platform.python_version(), "platform": kind, "device": jax.devices()[0].device_kind}
     if kind == "cpu":
-        found |= {"processor": _processor(), "threads": os.environ.get("NPROC") or str(num_cpus())}
+        found |= {"processor": _processor(), "threads": num_threads()}
     devices = config.get("devices") or jax.device_count()
     mapping = seed_mapping(config, devices) if "seed_mapping" in config else ""
     shards = config.get("logical_shards") or (1 if mapping == "side_by_side" else devices)
@@ -114,6 +114,16 @@ def _may_matter(variable: str) -> bool:
     return bool(_READ.fullmatch(variable)) and not _HARMLESS.fullmatch(variable)
 
 
+def num_threads() -> str:
+    """Returns the size of XLA's thread pool on a CPU."""
+    return os.environ.get("NPROC") or str(num_cpus())
+
+
+def cpu_instructions() -> str:
+    """Returns the processor and, where Linux lists them, the sets of instructions that it has."""
+    return f"{platform.machine()} {_processor()} {_cpu_info('flags') or _cpu_info('Features')}"
+
+
 def num_cpus() -> int:
     """Returns the number of cores that this process may use, which a container or a scheduler may limit."""
     if hasattr(os, "sched_getaffinity"):  # not on macOS
@@ -123,7 +133,11 @@ def num_cpus() -> int:
 
 def _processor() -> str:
     """Returns the processor's name where Linux gives it: XLA compiles for that processor's instructions."""
+    return _cpu_info("model name") or platform.machine()
+
+
+def _cpu_info(name: str) -> str:
+    """Returns what Linux says of the first core under this name; empty where it says nothing."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text("utf-8", errors="replace").splitlines() if info.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
+    return next((line.partition(":")[2].strip() for line in lines if line.partition(":")[0].strip() == name), "")
