@@ -9,15 +9,15 @@ all. The folder then has `bench.json`, `bench.md` and `bench.png`.
 """
 
 import argparse
-import importlib.util
+import importlib.metadata
 import json
 import platform
 import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Mapping
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -48,7 +48,7 @@ TURN, LIMIT = 0.5, 240.0
 
 def settings_of(name: str, axes: bool) -> dict[str, Setting]:
     """Returns what is timed of a workload, by the label of its row."""
-    workload, torch = WORKLOADS[name], importlib.util.find_spec("torch")
+    workload, torch = WORKLOADS[name], version("torch")
     peers = [form for form in workload.peers if torch or form not in PYTORCH]
     chosen = {"product": Setting(name), **{form: Setting(name, form) for form in peers}}
     if not axes:
@@ -196,9 +196,9 @@ def about(found: Mapping[str, Any], costs: Mapping[str, float]) -> str:
     xla = sum(costs[f"xla_{kind}_bytes"] for kind in ("argument", "temporary", "unaliased"))
     lines = [
         f"A step has {costs['hand_flops'] / 1e9:.3g} GFLOP of products by hand, {costs['xla_flops'] / 1e9:.3g} by XLA. "
-        f"The program holds {xla / 1e6:.3g} MB, and state, gradients, activations and data by hand {hand / 1e6:.3g} MB. "
-        f"In the same rounds a product of {MATMUL_SIDE}² matrices ran at {found['ceiling_flops'] / 1e9:.0f} GFLOP/s, and "
-        f"a copy at {found['ceiling_bytes'] / 1e9:.1f} GB/s."
+        f"The program holds {xla / 1e6:.3g} MB, and state, gradients, activations and data by hand {hand / 1e6:.3g} "
+        f"MB. In the same rounds a product of {MATMUL_SIDE}² matrices ran at {found['ceiling_flops'] / 1e9:.0f} "
+        f"GFLOP/s, and a copy at {found['ceiling_bytes'] / 1e9:.1f} GB/s."
     ]
     if "training" in found:
         training = found["training"]
@@ -222,7 +222,9 @@ def draw(results: Mapping[str, Any], path: Path) -> None:
         rows, costs = found["rows"], found["costs"]
         shown = {label: row for label, row in rows.items() if "of_best_pytorch" in row and ", " not in label}
         for j, (label, row) in enumerate(shown.items()):
-            bars.barh(i + 0.8 * j / len(shown), row["of_best_pytorch"], 0.75 / len(shown), color=f"C{FORMS.index(label)}")
+            bars.barh(
+                i + 0.8 * j / len(shown), row["of_best_pytorch"], 0.75 / len(shown), color=f"C{FORMS.index(label)}"
+            )
         speed = costs["hand_flops"] / (rows["product"]["ms_a_step"] / 1e3)
         point = costs["hand_flops"] / costs["xla_traffic_bytes"], speed / 1e9
         roof.plot(*point, "o")
@@ -244,10 +246,17 @@ def draw(results: Mapping[str, Any], path: Path) -> None:
 FORMS = ("product", "naive_jax", *PYTORCH)
 
 
+def version(package: str) -> str:
+    """Returns the version of a package, or nothing where it is not installed."""
+    with suppress(importlib.metadata.PackageNotFoundError):
+        return importlib.metadata.version(package)
+    return ""
+
+
 def machine() -> str:
     """Returns what the figures depend on besides the code."""
     names = ("jax", "jaxlib", "flax", "torch")
-    versions = [f"{name} {importlib.metadata.version(name)}" for name in names if importlib.util.find_spec(name)]
+    versions = [f"{name} {version(name)}" for name in names if version(name)]
     return f"{platform.machine()}, {len(jax.devices())} × {jax.devices()[0].device_kind}, {', '.join(versions)}"
 
 
@@ -259,7 +268,7 @@ def main() -> None:
     parser.add_argument("--axes", action="store_true", help="times several seeds, devices and bfloat16 too")
     parser.add_argument("--out", type=Path, default=Path("runs/bench"))
     flags = parser.parse_args()
-    if not importlib.util.find_spec("torch"):
+    if not version("torch"):
         say("PyTorch is not installed, so that its forms are left out: pip install -e '.[bench]'")
     flags.out.mkdir(parents=True, exist_ok=True)
     results: dict[str, Any] = {"machine": machine(), "workloads": {}}

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.extend.core import Literal
 
 from benchmarks.peers.naive_jax import laxs_convolutions
 from veegan_jax.config.build import Experiment
@@ -26,7 +27,7 @@ class Product(NamedTuple):
     """One product of a forward pass.
 
     Attributes:
-        flops: its floating-point operations.
+        flops: the number of its floating-point operations.
         outputs: the number of its outputs.
         learned: whether one of its factors is a kernel; an interpolation has none.
         first: whether its other factor is made of the net's inputs without any kernel.
@@ -85,11 +86,12 @@ def _products(jaxpr: Any, kinds: Sequence[Kind]) -> tuple[list[Product], list[Ki
     products: list[Product] = []
 
     def kind_of(atom: Any) -> Kind:
-        return (False, False) if isinstance(atom, jax.extend.core.Literal) else known.get(atom, (False, False))
+        return (False, False) if isinstance(atom, Literal) else known.get(atom, (False, False))
 
     for equation in jaxpr.eqns:
         given = [kind_of(atom) for atom in equation.invars]
-        results = [tuple(map(any, zip((False, False), *given, strict=True)))] * len(equation.outvars)
+        joined = any(kind[0] for kind in given), any(kind[1] for kind in given)
+        results: list[Kind] = [joined] * len(equation.outvars)
         for inner in _programs(equation):
             consts = len(inner.invars) - len(given)
             found, results = _products(inner, [*[(False, False)] * consts, *given][-len(inner.invars) :])

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from benchmarks.peers.naive_jax import NaiveJax
-from tests.helpers import tiny
+from tests.helpers import slow, tiny
 from veegan_jax.config.build import build
 from veegan_jax.parallel.devices import replicate
 from veegan_jax.train.compile import fused_step, initial_state, select_devices
@@ -18,7 +18,11 @@ PENALTIES = {"r1": 0.3, "r2": 0.2}
 KINDS = {
     "grid_paper": {"data": "grid", "noise_dim": 1, "ema_half_life": 0.0},
     "ring": {"veegan": {"adversarial_loss": "nonsaturating", "reconstruction_weight": 0.1, "reconstructor_std": 0.5}},
-    "compare_grid": {"data": "grid", "veegan": {"adversarial_loss": "relativistic", "x_critic": 0.7}, "penalty": PENALTIES},
+    "compare_grid": {
+        "data": "grid",
+        "veegan": {"adversarial_loss": "relativistic", "x_critic": 0.7},
+        "penalty": PENALTIES,
+    },
     "minimax": {"veegan": {"adversarial_loss": "minimax", "reconstruction_reduction": "mean"}},
     "hinge": {"veegan": {"adversarial_loss": "hinge"}, "update_order": "alternating", "disc_updates": 2},
     "stacked_digits": {"data": "stacked_digits", "packing": 2},
@@ -40,6 +44,8 @@ KINDS = {
         "penalty": PENALTIES,
     },
 }
+# A kind of each family, for what takes long.
+CHOSEN = ("compare_grid", "dcgan", "dcgan_penalties")
 FORMS = {"eager": (False, False), "channels last": (False, True), "compiled": (True, False)}
 
 
@@ -74,11 +80,19 @@ def recorded(config):
     recording_experiment = experiment._replace(objective=experiment.objective._replace(losses=recording))
     devices = select_devices(config)
     arrays = Batches(experiment.source, config.batch_size, devices, 0).take(STEPS)
-    state, scalars = fused_step(recording_experiment, devices, STEPS)(replicate(initial_state(experiment), devices), arrays)
+    state, scalars = fused_step(recording_experiment, devices, STEPS)(
+        replicate(initial_state(experiment), devices), arrays
+    )
     scalars = jax.tree.map(lambda leaf: np.asarray(leaf)[0], scalars)
     of_turns = [scalars.pop(name) for name in sorted(name for name in scalars if name.startswith("turn/"))]
     draws = [jax.tree.map(lambda leaf, step=step: leaf[step], of_turns) for step in range(STEPS)]
-    return experiment, initial_state(experiment), jax.tree.map(lambda leaf: np.asarray(leaf)[0], (state.params, state.ema)), scalars, draws
+    return (
+        experiment,
+        initial_state(experiment),
+        jax.tree.map(lambda leaf: np.asarray(leaf)[0], (state.params, state.ema)),
+        scalars,
+        draws,
+    )
 
 
 def assert_takes_the_products_steps(kind, make_peer):
@@ -94,13 +108,17 @@ def assert_takes_the_products_steps(kind, make_peer):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4 * max(1e-1, np.abs(b).max())), found, end)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+# The residual net takes longest to trace, once for the product and twice for the gradient of each player.
+@pytest.mark.parametrize("kind", [kind if "penalties" not in kind else slow(kind) for kind in KINDS])
 def test_naive_jax_takes_the_products_steps(kind):
     assert_takes_the_products_steps(kind, NaiveJax)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(
+    ("form", "kind"),
+    # Compilation takes half a minute, so that it is tested where there are gradients of gradients, and convolutions.
+    [*(("eager", kind) for kind in KINDS), *(slow(form, kind) for form in FORMS if form != "eager" for kind in CHOSEN)],
+)
 def test_pytorch_takes_the_products_steps(form, kind):
     pytest.importorskip("torch")
     PyTorch = importlib.import_module("benchmarks.peers.pytorch").PyTorch

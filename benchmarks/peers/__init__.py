@@ -1,1 +1,1 @@
-"""What the product is timed beside: the same training step, from the same config, in other forms. One file is one peer."""
+"""What the product is timed beside: the step of the same config in other forms, one file each."""

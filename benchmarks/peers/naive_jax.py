@@ -1,4 +1,4 @@
-"""The training step as it is usually written in JAX: one call a step, one gradient for each player, lax's convolutions."""
+"""The step as JAX is usually written: one call a step, one gradient for each player, lax's convolutions."""
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence

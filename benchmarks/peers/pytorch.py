@@ -101,7 +101,9 @@ class PyTorch:
 
     # The losses, and their gradients.
 
-    def losses(self, players: Sequence[str], params: Mapping[str, Tensors], noise: Tensors, x: Any) -> dict[str, Tensor]:
+    def losses(
+        self, players: Sequence[str], params: Mapping[str, Tensors], noise: Tensors, x: Any
+    ) -> dict[str, Tensor]:
         """Computes what these players minimise; what none of them needs is not computed."""
         c, disc, gen = self._config.veegan, "disc" in players, "gen" in players
         z, net = noise["z"], {name: _bound(net.apply, params[name]) for name, net in self._nets.items()}
@@ -109,8 +111,8 @@ class PyTorch:
             x_g = net["gen"](z, noise["eps"])
         paired = disc or c.adversarial_loss in PAIRED
         with torch.no_grad():
-            z_g = net["rec"](x) + c.reconstructor_std * noise["xi"] if paired else None
-        loss = {player: 0.0 for player in players}
+            z_g: Any = net["rec"](x) + c.reconstructor_std * noise["xi"] if paired else None
+        loss = dict.fromkeys(players, 0.0)
         disc_loss, gen_loss = FAMILIES[c.adversarial_loss]
         r1, r2 = (self._config.penalty[kind] if disc else 0.0 for kind in ("r1", "r2"))
         for name, weight in (("disc", 1.0), ("disc_x", c.x_critic)):
@@ -118,6 +120,7 @@ class PyTorch:
                 continue
             seen = slice(0 if name == "disc" else 1, None)
             generated, slope_g = _logits(net[name], (z, x_g)[seen], r2 > 0)
+            real: Any
             with torch.set_grad_enabled(disc):
                 real, slope_r = _logits(net[name], (z_g, x)[seen], r1 > 0) if paired else (None, 0.0)
             if disc:
@@ -199,7 +202,9 @@ class PyTorch:
     def _average(self) -> None:
         if not self._config.ema_half_life:
             return
-        decay = min(0.5 ** (self._config.batch_size / self._config.ema_half_life), (1 + self._steps) / (10 + self._steps))
+        decay = min(
+            0.5 ** (self._config.batch_size / self._config.ema_half_life), (1 + self._steps) / (10 + self._steps)
+        )
         pairs = [(old, self.params[net][name]) for net, params in self.ema.items() for name, old in params.items()]
         torch._foreach_lerp_([old for old, _ in pairs], [new for _, new in pairs], 1 - decay)
 

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+import torch.nn.functional as F  # noqa: N812 - this is the name by which it is known
 from flax.traverse_util import flatten_dict, unflatten_dict
-from torch.nn import functional as F
 
 from veegan_jax.models.convolution import pyramid
 
@@ -54,7 +54,7 @@ def order(*shapes: Shape) -> np.ndarray:
     sizes = [int(np.prod(shape)) for shape in shapes]
     starts = itertools.accumulate(sizes, initial=0)
     flat = (np.arange(size).reshape(1, *shape) for size, shape in zip(sizes, shapes, strict=True))
-    return np.concatenate([start + mirrored(indices).ravel() for start, indices in zip(starts, flat)])
+    return np.concatenate([start + mirrored(indices).ravel() for start, indices in zip(starts, flat, strict=False)])
 
 
 def from_product(tree: Any, orders: Orders) -> dict[str, np.ndarray]:
@@ -145,7 +145,9 @@ def mlp(config: Any, role: str, inputs: Sequence[Shape], output: Shape, bounded:
     return chain("", c[f"{role}_hidden"], c.activation, inputs, output, bounded)
 
 
-def head(hidden: Sequence[int], trunk: Callable[..., Tensor], features: Shape, inputs: Sequence[Shape], k: Shape) -> Net:
+def head(
+    hidden: Sequence[int], trunk: Callable[..., Tensor], features: Shape, inputs: Sequence[Shape], k: Shape
+) -> Net:
     """Returns an MLP on latents and on the features of a trunk, as in `models/heads.py`."""
     hidden = () if not k and len(inputs) == 1 else hidden
     mlp = chain("Mlp_0/", hidden, "leaky_relu", [*inputs[:-1], features], k)
@@ -184,7 +186,10 @@ def dcgan(config: Any, role: str, inputs: Sequence[Shape], output: Shape, bounde
         h = first.apply(params, *inputs)
         for i, (small, large) in enumerate(itertools.pairwise(reversed(sizes))):
             h = F.relu(norm(params, f"BatchNorm_{i}", h) if normalises else h)
-            layer, extra = f"ConvTranspose_{i}", [n - 2 * m + 2 * pad + 2 - c.kernel_size for n, m in zip(large, small)]
+            layer, extra = (
+                f"ConvTranspose_{i}",
+                [n - 2 * m + 2 * pad + 2 - c.kernel_size for n, m in zip(large, small, strict=True)],
+            )
             h = F.conv_transpose2d(h, params[f"{layer}/kernel"], params.get(f"{layer}/bias"), 2, pad, extra)
         return torch.tanh(h) if bounded else h
 
