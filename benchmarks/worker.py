@@ -214,4 +214,6 @@ def serve(setting: Setting, began: float) -> None:
 
 if __name__ == "__main__":
     given = json.loads(sys.argv[1])
-    serve(Setting(**{**given, "fields": tuple(map(tuple, given["fields"]))}), float(sys.argv[2]))
+    # JSON has lists for tuples.
+    changed = tuple((field, tuple(value) if isinstance(value, list) else value) for field, value in given["fields"])
+    serve(Setting(**{**given, "fields": changed}), float(sys.argv[2]))
