@@ -1,8 +1,8 @@
 """Times how a step's time and memory grow: python -m benchmarks.growth [--rounds 5] [--out runs/growth]
 
-Each curve changes one thing of the config of the ring or of the grid: the batch, the latents, the width of the nets,
-the seeds, or the size of the data. The folder then has `growth.json` and `growth.png`. Times are medians of rounds that go
-over all points of a curve, and memory is that of the compiled program.
+Each curve changes one thing of the config of the ring or of the grid: the batch, the latents, the widths, the seeds, or
+the size of the data. The folder then has `growth.json` and `growth.png`. Times are medians of rounds that go over all
+points of a curve, and memory is that of the compiled program.
 """
 
 import argparse
