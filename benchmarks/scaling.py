@@ -7,38 +7,33 @@
     python -m benchmarks.scaling measure    times the step on 1, 2, 4 and 8 simulated devices of this machine's CPU
     python -m benchmarks.scaling shards     times what logical shards (config.logical_shards) cost on this machine's CPU
 
-Each command prints Markdown. The data are noise of each data set's shape and type, since no time or size depends on
-their content. docs/scaling.md shows the tables and explains them.
+Each command prints Markdown. The images are noise of each data set's shape and type, since no time or size depends
+on their content. docs/scaling.md shows the tables and explains them.
 """
 
 import argparse
-import gzip
-import itertools
 import math
 import os
 import re
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import numpy as np
 from jax.experimental import topologies
 from ml_collections import ConfigDict
 from tabulate import tabulate
 
-from configs import celeba, cifar10, grid_paper, ring, stacked_digits, stacked_mnist
+from benchmarks.counts import nbytes
+from benchmarks.worker import Setting, Worker
+from benchmarks.workloads import WORKLOADS, config_of
 from veegan_jax.config.build import build
-from veegan_jax.data.readers.idx import FILES
-from veegan_jax.parallel.devices import replicate
 from veegan_jax.storage.versions import THREADS
-from veegan_jax.train.compile import fused_step, initial_state, select_devices
+from veegan_jax.train.compile import fused_step, initial_state
 
 # The share of its peak that a chip's matrix units are assumed to reach.
 UTILISATION = 0.5
@@ -47,8 +42,9 @@ UTILISATION = 0.5
 CLOCK = 1.5e9
 # The numbers of simulated devices that are measured.
 DEVICES = (1, 2, 4, 8)
-# The configs that are measured, with the number of steps in a timed call.
-MEASURED = {"ring": 200, "stacked_digits": 50, "stacked_mnist": 2}
+# The workloads whose costs are counted, and those that are measured by default.
+COUNTED = ("ring", "grid_paper", "stacked_digits", "stacked_mnist", "cifar10", "celeba", "resnet_cifar10")
+MEASURED = ("ring", "stacked_digits", "stacked_mnist")
 # The TPU's library would otherwise ask the host of a TPU for these.
 WITHOUT_TPU = {
     "TPU_SKIP_MDS_QUERY": "1",
@@ -158,41 +154,6 @@ def all_reduce_bytes(program: str) -> tuple[int, ...]:
     return tuple(sum(size(*array) for array in re.findall(r"[a-z](\d+)\[([\d,]*)\]", kind)) for kind in types)
 
 
-def nbytes(tree: Any) -> int:
-    """Returns the bytes of all arrays of a tree, without those whose dtype numpy lacks: keys."""
-    arrays = [a for a in jax.tree.leaves(tree) if isinstance(a.dtype, np.dtype)]
-    return sum(a.size * a.dtype.itemsize for a in arrays)
-
-
-def configs_with_noise(folder: Path) -> dict[str, ConfigDict]:
-    """Returns the configs by name, with data of noise that is written to a folder."""
-    on_arrays = {"ring": ring, "grid_paper": grid_paper, "stacked_digits": stacked_digits}
-    images = {"stacked_mnist": stacked_mnist, "cifar10": cifar10, "celeba": celeba}
-    configs = {name: module.get_config() for name, module in {**on_arrays, **images}.items()}
-    large = configs["resnet_cifar10"] = cifar10.get_config()
-    large.model, large.resnet.base_width, large.gen_updates = "resnet", 128, 1
-    paths = write_noise(folder)
-    for config in configs.values():
-        if config.data in paths:
-            config[config.data].path = paths[config.data]
-    return configs
-
-
-def write_noise(folder: Path) -> dict[str, str]:
-    """Writes files of noise that sources of images read; returns their paths by the source's name."""
-    rng = np.random.default_rng(0)
-    for i, name in enumerate(FILES):
-        shape, labels = (60, 28, 28), np.arange(60, dtype=np.uint8) % 10
-        array = labels if i % 2 else rng.integers(0, 256, shape, dtype=np.uint8)
-        header = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">i4").tobytes()
-        (folder / name).write_bytes(gzip.compress(header + array.tobytes()))
-    photographs, labels = rng.integers(0, 256, (60, 32, 32, 3), dtype=np.uint8), np.arange(60, dtype=np.uint8) % 10
-    np.savez(folder / "cifar10.npz", x_train=photographs, y_train=labels, x_test=photographs, y_test=labels)
-    np.save(folder / "celeba.npy", rng.integers(0, 256, (60, 64, 64, 3), dtype=np.uint8))
-    paths = {"stacked_mnist": folder, "cifar10": folder / "cifar10.npz", "celeba": folder / "celeba.npy"}
-    return {name: str(path) for name, path in paths.items()}
-
-
 def compiled_for_tpu(config: ConfigDict, chips: str = "v5e:2x4") -> tuple[Any, Any]:
     """Returns the compiled step, with the config's batch on each chip, and the shapes of the state."""
     devices = topologies.get_topology_desc(platform="tpu", topology_name=chips).devices
@@ -267,11 +228,11 @@ def paper(names: Sequence[str]) -> None:
     jax.config.update("jax_platforms", "cpu")  # the TPU's library compiles, and must not look for a TPU
     costs, outlook = [], []
     with tempfile.TemporaryDirectory() as folder:
-        configs = configs_with_noise(Path(folder))
-        for name in names or configs:
-            cost, row = compiled_cost(configs[name])
+        for name in names or COUNTED:
+            config = config_of(name, Path(folder))
+            cost, row = compiled_cost(config)
             costs.append([name, *row])
-            outlook.append([name, *efficiencies(cost, configs[name])])
+            outlook.append([name, *efficiencies(cost, config)])
             print(f"compiled {name}", file=sys.stderr, flush=True)
     kinds = ("weak %", "90 % at", "strong %")
     print_table(costs, "", *COST_HEADINGS)
@@ -284,70 +245,22 @@ def print_table(rows: Sequence[Sequence[str]], *headings: str) -> None:
     print(flush=True)
 
 
-class Setting(NamedTuple):
-    """The circumstances in which a step is timed.
+def setting(name: str, devices: int, batch: int, shards: int = 0, threads: int = 0) -> Setting:
+    """Returns the circumstances in which a step is timed.
 
-    Attributes:
+    Args:
+        name: a workload.
         devices: the number of simulated devices.
         batch: the batch of all devices together.
         shards: the number of logical shards; 0 for plain data parallelism.
         threads: the threads of XLA's pool; 0 for XLA's own choice, the number of cores or of devices.
     """
-
-    devices: int
-    batch: int
-    shards: int = 0
-    threads: int = 0
-
-
-def serve(name: str, setting: Setting) -> None:
-    """Compiles a config's step, times one call for each line of standard input, and prints the seconds of a step."""
-    jax.config.update("jax_num_cpu_devices", setting.devices)
-    with tempfile.TemporaryDirectory() as folder:
-        config = configs_with_noise(Path(folder))[name]
-        config.batch_size, config.logical_shards = setting.batch, setting.shards
-        experiment = build(config)
-    devices, steps = select_devices(config), MEASURED[name]
-    call = fused_step(experiment, devices, steps)
-    state: Any = replicate(initial_state(experiment), devices)
-    arrays = replicate(jax.tree.map(jax.numpy.asarray, experiment.source.train), devices)
-    for _ in itertools.chain([None], sys.stdin):  # the first call compiles
-        start = time.perf_counter()
-        state, _ = jax.block_until_ready(call(state, arrays))  # calls that queue on simulated devices can lock up
-        print((time.perf_counter() - start) / steps, flush=True)
-
-
-class Worker:
-    """A process that serves one setting, since the numbers of devices and threads are fixed before JAX starts."""
-
-    def __init__(self, name: str, setting: Setting):
-        command = [sys.executable, "-m", "benchmarks.scaling", "serve", name, *map(str, setting)]
-        environment = {**os.environ, **({"NPROC": str(setting.threads)} if setting.threads else {})}
-        self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
-        )
-        self._read()
-
-    def _read(self) -> float:
-        assert self._process.stdout
-        return float(self._process.stdout.readline())
-
-    def seconds(self) -> float:
-        """Returns the seconds of a step, over one call."""
-        assert self._process.stdin
-        self._process.stdin.write("\n")
-        self._process.stdin.flush()
-        return self._read()
-
-    def close(self) -> None:
-        """Ends the process."""
-        self._process.communicate()
+    return Setting(name, "product", (("batch_size", batch), ("logical_shards", shards)), devices, threads)
 
 
 def batch_sizes() -> dict[str, int]:
     """Returns the configs' batch sizes, by name."""
-    with tempfile.TemporaryDirectory() as folder:
-        return {name: config.batch_size for name, config in configs_with_noise(Path(folder)).items()}
+    return {name: WORKLOADS[name].make().batch_size for name in MEASURED}
 
 
 def measure(names: Sequence[str], rounds: int) -> None:
@@ -357,9 +270,10 @@ def measure(names: Sequence[str], rounds: int) -> None:
         whole = batches[name]
         weak = {n: whole * n // max(DEVICES) for n in DEVICES}
         pairs = {*weak.items(), *((1, batch) for batch in weak.values()), *((n, whole) for n in DEVICES)}
-        seconds = time_steps(name, [Setting(*pair) for pair in sorted(pairs)], rounds)
+        seconds = time_steps([setting(name, *pair) for pair in sorted(pairs)], rounds)
         for kind, chosen in (("weak", weak), ("strong", dict.fromkeys(DEVICES, whole))):
-            cells = [median(seconds[Setting(n, batch)], seconds[Setting(1, batch)]) for n, batch in chosen.items()]
+            timed = [(setting(name, n, batch), setting(name, 1, batch)) for n, batch in chosen.items()]
+            cells = [median(seconds[several], seconds[one]) for several, one in timed]
             rows.append([f"{name}, {kind}: {chosen[1]} {'a device' if kind == 'weak' else 'in all'}", *cells])
             print(rows[-1], file=sys.stderr, flush=True)
     print_table(rows, "ms a step (ratio)", *(f"{n} device{'s' * (n > 1)}" for n in DEVICES))
@@ -369,11 +283,10 @@ def shards(names: Sequence[str], rounds: int) -> None:
     """Prints what logical shards cost on one device, and what their fixed size of the thread pool costs alone."""
     rows, batches = [], batch_sizes()
     for name in names or MEASURED:
-        plain = Setting(1, batches[name])
-        settings = {"plain": plain, "plain, threads": plain._replace(threads=THREADS)}
-        settings |= {f"{n} shards": plain._replace(threads=THREADS, shards=n) for n in (4, 8)}
-        seconds = time_steps(name, list(settings.values()), rounds)
-        rows.append([name, *(median(seconds[setting], seconds[plain]) for setting in settings.values())])
+        plain = setting(name, 1, batches[name])
+        settings = [plain, *(setting(name, 1, batches[name], shards, THREADS) for shards in (0, 4, 8))]
+        seconds = time_steps(settings, rounds)
+        rows.append([name, *(median(seconds[each], seconds[plain]) for each in settings)])
     print_table(rows, "ms a step (ratio)", "plain", f"plain, {THREADS} threads", "4 shards", "8 shards")
 
 
@@ -383,16 +296,16 @@ def median(seconds: Sequence[float], reference: Sequence[float]) -> str:
     return f"{statistics.median(seconds) * 1e3:.3g} ({ratio:.2f})"
 
 
-def time_steps(name: str, settings: Sequence[Setting], rounds: int) -> dict[Setting, list[float]]:
+def time_steps(settings: Sequence[Setting], rounds: int) -> dict[Setting, list[float]]:
     """Returns the seconds of a step in each setting, round by round, so that a noisy moment hits all settings alike."""
     with ExitStack() as stack:
         workers = {}
-        for setting in settings:
-            workers[setting] = Worker(name, setting)
-            stack.callback(workers[setting].close)
-            print(f"compiled {name}, {setting}", file=sys.stderr, flush=True)
-        times = [{setting: worker.seconds() for setting, worker in workers.items()} for _ in range(rounds)]
-    return {setting: [of_round[setting] for of_round in times] for setting in settings}
+        for each in settings:
+            workers[each] = Worker(each)
+            stack.callback(workers[each].close)
+            print(f"compiled {each}", file=sys.stderr, flush=True)
+        times = [{each: worker.take()["seconds"] for each, worker in workers.items()} for _ in range(rounds)]
+    return {each: [of_round[each] for of_round in times] for each in settings}
 
 
 def main() -> None:
@@ -404,20 +317,14 @@ def main() -> None:
         measured = commands.add_parser(command)
         measured.add_argument("names", nargs="*", help=f"of {', '.join(MEASURED)}; all by default")
         measured.add_argument("--rounds", type=int, default=7)
-    server = commands.add_parser("serve", help="what measure and shards run in their processes")
-    server.add_argument("name")
-    for argument in Setting._fields:
-        server.add_argument(argument, type=int)
     flags = parser.parse_args()
     match flags.command:
         case "paper":
             paper(flags.names)
         case "measure":
             measure(flags.names, flags.rounds)
-        case "shards":
-            shards(flags.names, flags.rounds)
         case _:
-            serve(flags.name, Setting(*(getattr(flags, field) for field in Setting._fields)))
+            shards(flags.names, flags.rounds)
 
 
 if __name__ == "__main__":

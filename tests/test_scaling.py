@@ -8,17 +8,18 @@ import pytest
 from jax.sharding import Mesh, PartitionSpec
 
 from benchmarks import scaling
+from benchmarks.counts import nbytes
 from benchmarks.scaling import (
-    Setting,
     Slice,
     StepCost,
-    Worker,
     all_reduce_bytes,
     efficiencies,
     median,
-    nbytes,
     roofline,
+    setting,
 )
+from benchmarks.worker import Worker
+from benchmarks.workloads import config_of
 from configs import grid_paper, ring
 from tests.helpers import ROOT, tiny
 from veegan_jax.config.build import build
@@ -100,16 +101,16 @@ def test_a_step_reduces_its_gradients_and_scalars_and_nothing_else():
 
 
 def test_noise_builds_every_config_of_images(tmp_path):
-    configs = scaling.configs_with_noise(tmp_path)
     sides = {"stacked_mnist": 28, "cifar10": 32, "celeba": 64, "resnet_cifar10": 32}
-    assert {name: build(configs[name]).source.shape for name in sides} == {n: (s, s, 3) for n, s in sides.items()}
+    found = {name: build(config_of(name, tmp_path)).source.shape for name in sides}
+    assert found == {name: (side, side, 3) for name, side in sides.items()}
 
 
 def test_a_worker_times_its_step(monkeypatch):
     monkeypatch.chdir(ROOT)
-    worker = Worker("ring", Setting(2, 8))
+    worker = Worker(setting("ring", 2, 8))
     try:
-        assert 0 < worker.seconds() < 10
+        assert 0 < worker.take()["seconds"] < worker.started["first_step"]
     finally:
         worker.close()
 
