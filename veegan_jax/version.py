@@ -1,3 +1,3 @@
 """The version, apart from everything that needs packages, so that a build can read it."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

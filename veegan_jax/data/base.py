@@ -8,6 +8,7 @@ import jax
 import numpy as np
 
 from veegan_jax.data.contents import Contents
+from veegan_jax.ops import draws
 
 # The number of examples of a distribution, which can be drawn from without end.
 ENDLESS = sys.maxsize
@@ -79,7 +80,7 @@ class Examples(NamedTuple):
 
     def sample(self, arrays: Any, key: jax.Array) -> jax.Array:
         """Returns an example at random: the `sample` of a source whose examples these are."""
-        return self.read(arrays, jax.random.randint(key, (), 0, self.num(arrays)))
+        return self.read(arrays, draws.integers(key, 1, self.num(arrays))[0])
 
 
 class Stream(NamedTuple):

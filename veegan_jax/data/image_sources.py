@@ -17,6 +17,7 @@ from veegan_jax.data.base import Examples, Images, LabelledImages, Source, Strea
 from veegan_jax.data.contents import Contents, Part, digest_of, part_of
 from veegan_jax.data.readers.pixels import DARK
 from veegan_jax.data.stream import batches
+from veegan_jax.ops import draws
 
 # No more held-out images than this are kept: it is what the largest protocols score.
 MOST_HELD_OUT = 10_000
@@ -179,7 +180,7 @@ IMAGES = Examples(len, _image)
 
 def sample_stack(digits: jax.Array, key: jax.Array, channels: int, white: int) -> jax.Array:
     """Returns independently drawn digits of uint8 `[N, H, W]`, as one float32 image `[H, W, channels]` in [−1, 1]."""
-    return _stack(digits, jax.random.randint(key, (channels,), 0, digits.shape[0]), white)
+    return _stack(digits, draws.integers(key, channels, digits.shape[0]), white)
 
 
 def _num_stacks(arrays: FixedStacks) -> int:

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from veegan_jax.data.base import Source
+from veegan_jax.ops import draws
 
 
 class Mixture(NamedTuple):
@@ -27,9 +28,9 @@ class Mixture(NamedTuple):
 
 def sample(mixture: Mixture, means: jax.Array, key: jax.Array) -> jax.Array:
     """Draws one example, float32 `[D]`, around one of `means` `[M, D]`."""
-    mode_key, noise_key = jax.random.split(key)
-    mean = means[jax.random.randint(mode_key, (), 0, means.shape[0])]
-    noise = mixture.std * jax.random.normal(noise_key, (mixture.noisy_dims,))
+    mode_key, noise_key = draws.fold_in(key, 0), draws.fold_in(key, 1)
+    mean = means[draws.integers(mode_key, 1, means.shape[0])[0]]
+    noise = mixture.std * draws.normals(noise_key, mixture.noisy_dims)
     return mean + jnp.pad(noise, (0, mean.shape[0] - mixture.noisy_dims))
 
 

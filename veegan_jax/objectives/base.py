@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from veegan_jax.models.network import Nets, Network
 from veegan_jax.objectives.penalty import Penalty
+from veegan_jax.ops import draws
 
 Params = Mapping[str, Any]
 Noise = Mapping[str, jax.Array]
@@ -89,6 +90,6 @@ def frozen(objective: Objective, params: Params, x: jax.Array, noise: Noise) -> 
 
 def standard_normals(key: jax.Array, **dims: int) -> dict[str, jax.Array]:
     """Draws independent standard normals of the given dimensions, `{name: [dim]}`: one draw, which compiles faster."""
-    drawn = jax.random.normal(key, (sum(dims.values()),))
+    drawn = draws.normals(key, sum(dims.values()))
     ends = list(itertools.accumulate(dims.values()))
     return dict(zip(dims, jnp.split(drawn, ends[:-1]), strict=True))

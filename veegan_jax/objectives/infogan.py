@@ -10,6 +10,7 @@ from veegan_jax.losses import reconstruction
 from veegan_jax.losses.adversarial import FamilyName
 from veegan_jax.objectives.base import Batch, NetsAndDims, Noise, Objective, Params, Scalars, standard_normals
 from veegan_jax.objectives.critic import Critic
+from veegan_jax.ops import draws
 
 
 def infogan(
@@ -53,9 +54,9 @@ def infogan(
     critic = Critic(nets.disc, (shape,), adversarial_loss, penalty)
 
     def noise(key: jax.Array) -> Noise:
-        normal_key, continuous_key, category_key = jax.random.split(key, 3)
-        category = jax.random.randint(category_key, (), 0, max(categories, 1))
-        c2 = jax.random.uniform(continuous_key, (continuous,), minval=-1.0, maxval=1.0)
+        normal_key, continuous_key, category_key = (draws.fold_in(key, code) for code in range(3))
+        category = draws.integers(category_key, 1, max(categories, 1))[0]
+        c2 = 2 * draws.uniforms(continuous_key, continuous) - 1
         normals = standard_normals(normal_key, rest=latent_dim - categories - continuous, eps=noise_dim)
         z = jnp.concatenate([jax.nn.one_hot(category, categories), c2, normals["rest"]])
         return {"z": z, "eps": normals["eps"]}

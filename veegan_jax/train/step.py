@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from veegan_jax.objectives.base import Batch, Objective, Params, Scalars
+from veegan_jax.ops import draws
 from veegan_jax.train.state import TrainState
 
 Step = Callable[[TrainState, Any], tuple[TrainState, Scalars]]
@@ -115,7 +116,7 @@ def make_step(
         scalars: Scalars = {}
         for turn, players in enumerate(turns):
             grads, latest = gradients(objective, state.params, draw(state, arrays, turn), players)
-            if axis:
+            if axis and shards > 1:  # XLA would copy all gradients for a mean over one device.
                 grads, latest = jax.lax.pmean((grads, latest), axis)
             state = _updated(state, grads, {player: objective.players[player] for player in players}, optimizers)
             scalars.update(latest)
@@ -127,9 +128,9 @@ def make_step(
 
 def _keys(state: TrainState, index: jax.Array, turn: int) -> tuple[jax.Array, jax.Array]:
     """Returns the keys `[b]` of the data and of the noise of the examples at int32 `[b]` places of the global batch."""
-    step_key = jax.random.fold_in(state.key, state.step)
-    keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(step_key, index)
-    fold = jax.vmap(jax.random.fold_in, in_axes=(0, None))
+    step_key = draws.fold_in(state.key, state.step)
+    keys = jax.vmap(draws.fold_in, in_axes=(None, 0))(step_key, index)
+    fold = jax.vmap(draws.fold_in, in_axes=(0, None))
     return fold(keys, 2 * turn + DATA), fold(keys, 2 * turn + NOISE)
 
 
