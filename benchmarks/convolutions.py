@@ -59,7 +59,10 @@ def padded_kernel_grad(x: jax.Array, y: jax.Array, axes: Axes) -> jax.Array:
 
 # The names of the operands of each map, and its forms.
 FORMS: dict[str, tuple[str, dict[str, Map]]] = {
-    "conv": ("x kernel", {"direct": conv_cpu.direct_conv, "windows": conv_cpu.conv_by_windows}),
+    "conv": (
+        "x kernel",
+        {"direct": conv_cpu.direct_conv, "windows": conv_cpu.conv_by_windows, "Winograd": conv_cpu.winograd_conv},
+    ),
     "conv_input_grad": (
         "y kernel",
         {
@@ -68,11 +71,17 @@ FORMS: dict[str, tuple[str, dict[str, Map]]] = {
             "padded": padded_input_grad,
             "phases": conv_cpu.input_grad_by_phases,
             "windows": conv_cpu.input_grad_by_windows,
+            "Winograd": conv_cpu.winograd_input_grad,
         },
     ),
     "conv_kernel_grad": (
         "x y",
-        {"lax": lax_forms.lax_kernel_grad, "over examples": conv_cpu.conv_kernel_grad, "padded": padded_kernel_grad},
+        {
+            "lax": lax_forms.lax_kernel_grad,
+            "over examples": conv_cpu.kernel_grad_over_examples,
+            "padded": padded_kernel_grad,
+            "Winograd": conv_cpu.winograd_kernel_grad,
+        },
     ),
 }
 
@@ -112,10 +121,14 @@ def main() -> None:
             "y": (batch, axes[0].out, axes[0].out, outputs),
         }
         arrays = {name: jax.random.normal(jax.random.key(0), shape) for name, shape in shapes.items()}
-        taken = [conv_cpu.conv_form(axes), conv_cpu.input_grad_form(axes, inputs), conv_cpu.conv_kernel_grad]
+        layer = conv_cpu.Layer(batch, inputs, outputs, arrays["x"].dtype)
+        choices = conv_cpu.conv_form, conv_cpu.input_grad_form, conv_cpu.kernel_grad_form
+        taken = [choose(axes, layer) for choose in choices]
         print(f"{batch} × {size}×{size}, {inputs} → {outputs}, {window}×{window}, stride {stride}")
         for function, (operands, forms) in FORMS.items():
             print(f"    {function:28} ms a call   processor   compilation")
+            if conv_cpu.winograd_conv not in taken:
+                forms = {name: form for name, form in forms.items() if name != "Winograd"}
             measured = measure(forms, [arrays[name] for name in operands.split()], axes, rounds)
             for name, (wall, processor, compilation) in measured.items():
                 mark = "*" if forms[name] in taken else " "

@@ -12,7 +12,7 @@ from veegan_jax.models.dcgan import dcgan
 from veegan_jax.ops import conv as ops
 from veegan_jax.ops import conv_cpu
 from veegan_jax.ops.conv import conv, conv_transpose
-from veegan_jax.ops.conv_cpu import Axis
+from veegan_jax.ops.conv_cpu import Axis, Layer
 
 LAYOUT = ("NHWC", "HWIO", "NHWC")
 # Strides, kernel sizes and image sizes, odd and even, in as few cases as that takes.
@@ -22,6 +22,8 @@ CASES = [
     *((2, k, size) for k, size in ((5, (28, 14)), (4, (32, 28)))),
     *((2, k, size) for k, size in ((3, (1, 2)), (5, (4, 4)), (1, (3, 4)))),  # smaller than the kernel, or the stride
 ]
+# The least layer that Winograd's algorithm is for.
+WIDE = Layer(32, 64, 64, np.dtype("float32"))
 parametrised = pytest.mark.parametrize(("stride", "window", "size"), CASES)
 
 
@@ -86,7 +88,7 @@ def test_every_form_has_laxs_values(stride, window, size):
     input_grads = [ops.lax_input_grad, conv_cpu.dilated_input_grad, conv_cpu.input_grad_by_windows]
     if stride <= window <= min(size):  # it is never chosen for others
         input_grads.append(conv_cpu.input_grad_by_phases)
-    kernel_grads = [ops.lax_kernel_grad, conv_cpu.conv_kernel_grad]
+    kernel_grads = [ops.lax_kernel_grad, conv_cpu.kernel_grad_over_examples]
 
     @jax.jit
     def all_forms(x, kernel, y):
@@ -102,20 +104,47 @@ def test_every_form_has_laxs_values(stride, window, size):
 
 
 @pytest.mark.parametrize(
-    ("size", "window", "stride", "channels", "conv_form", "input_grad_form"),
+    ("stride", "window", "size"),
+    [(1, 2, (3, 2)), (1, 3, (4, 3)), *((2, k, (7, 8)) for k in (3, 4, 5, 6)), (2, 5, (5, 4)), (3, 7, (12, 10))],
+)
+def test_winograds_algorithm_has_laxs_values(stride, window, size):
+    """Rounding errors are a few times those of the direct forms; a wrong sign or place gives errors far larger."""
+    axes = Axis(size[0], window, stride), Axis(size[1], window, stride)
+    x, kernel = operands((2, *size, 3), (window, window, 3, 4))
+    y, pullback = jax.vjp(lambda *a: lax_conv(*a, stride), x, kernel)
+    cotangent = jnp.asarray(np.random.default_rng(1).normal(size=y.shape), "float32")
+    ours = (
+        conv_cpu.winograd_conv(x, kernel, axes),
+        conv_cpu.winograd_input_grad(cotangent, kernel, axes),
+        conv_cpu.winograd_kernel_grad(x, cotangent, axes),
+    )
+    assert_close(ours, (y, *pullback(cotangent)), tolerance=1e-5)
+
+
+DIRECT = "direct_conv input_grad_by_phases kernel_grad_over_examples"
+WINDOWS = "conv_by_windows input_grad_by_windows kernel_grad_over_examples"
+WINOGRAD = "winograd_conv winograd_input_grad winograd_kernel_grad"
+
+
+@pytest.mark.parametrize(
+    ("size", "window", "stride", "layer", "forms"),
     [
-        (14, 5, 2, 64, "direct_conv", "input_grad_by_phases"),
-        (4, 3, 1, 256, "direct_conv", "input_grad_by_phases"),
-        (28, 5, 2, 3, "direct_conv", "dilated_input_grad"),
-        (7, 5, 2, 3, "direct_conv", "input_grad_by_phases"),  # the kernel is larger than the outputs
-        (4, 5, 2, 128, "conv_by_windows", "input_grad_by_windows"),  # the kernel is larger than the images
-        (8, 1, 2, 128, "direct_conv", "input_grad_by_windows"),  # some phases meet no pixel of the kernel
+        (14, 5, 2, WIDE, DIRECT),
+        (28, 5, 2, WIDE._replace(inputs=3), "direct_conv dilated_input_grad kernel_grad_over_examples"),
+        (7, 5, 2, WIDE._replace(inputs=3), DIRECT),  # the kernel is larger than the outputs
+        (4, 5, 2, WIDE._replace(inputs=32), WINDOWS),  # the kernel is larger than the images
+        (8, 1, 2, WIDE, "direct_conv input_grad_by_windows kernel_grad_over_examples"),  # phases without a pixel of it
+        *((size, window, stride, WIDE, WINOGRAD) for size, window, stride in ((7, 5, 2), (8, 6, 2), (4, 3, 1))),
+        (7, 5, 2, WIDE._replace(batch=31), DIRECT),
+        (7, 5, 2, WIDE._replace(outputs=63), DIRECT),
+        (7, 5, 2, WIDE._replace(dtype=np.dtype(jnp.bfloat16)), DIRECT),  # the values at points would be rounded
+        (4, 4, 1, WIDE, DIRECT),  # there are too few points
     ],
 )
-def test_which_form_a_cpu_takes(size, window, stride, channels, conv_form, input_grad_form):
+def test_which_forms_a_cpu_takes(size, window, stride, layer, forms):
     axes = (Axis(size, window, stride),) * 2
-    assert conv_cpu.conv_form(axes) is getattr(conv_cpu, conv_form)
-    assert conv_cpu.input_grad_form(axes, channels) is getattr(conv_cpu, input_grad_form)
+    choices = conv_cpu.conv_form, conv_cpu.input_grad_form, conv_cpu.kernel_grad_form
+    assert [choose(axes, layer).__name__ for choose in choices] == forms.split()
 
 
 def float32(*shape):
