@@ -66,8 +66,8 @@ def test_the_count_of_a_convolutional_net_by_hand():
     [
         ("none", 1, 12),
         slow("none", 2, 20),
-        # The generator's normalisation is simplified in two ways, and what follows it is computed twice: 14 are found.
-        pytest.param("batch", 1, 12, marks=pytest.mark.xfail(strict=True)),
+        # The normalisation of flax is simplified in two ways, and what follows it is computed twice: 14 are found.
+        ("batch", 1, 12),
     ],
 )
 def test_no_convolution_of_a_step_is_computed_twice(norm, gen_updates, expected):

@@ -12,13 +12,11 @@ import pytest
 
 from tests.helpers import METHODS, slow, tiny
 from tests.steps import GradientStep, assert_close, trained
-from veegan_jax.config.build import build
 from veegan_jax.ops.axis import AXIS
 from veegan_jax.parallel import logical_shards
 from veegan_jax.parallel.devices import over_devices, over_seeds
 from veegan_jax.parallel.logical_shards import Shards, over_shards
-from veegan_jax.train import compile as compile_module
-from veegan_jax.train.compile import fused_step, select_devices
+from veegan_jax.train.compile import seed_mapping
 from veegan_jax.train.state import TrainState
 
 SHARDS = 4
@@ -246,9 +244,7 @@ def test_a_run_on_a_stream_has_the_same_bits_on_four_devices():
 
 def test_seeds_are_mapped_on_shards_unless_the_config_batches_them(monkeypatch):
     """Batched seeds would have other bits on another number of devices, so accelerators map them by default."""
-    seen = []
-    monkeypatch.setattr(compile_module, "over_seeds", lambda step, mapping: seen.append(mapping) or step)
-    for fields in ({"logical_shards": SHARDS}, {"logical_shards": SHARDS, "seed_mapping": "vmap"}, {}):
-        config = tiny(**fields)
-        fused_step(build(config), select_devices(config), 1)
-    assert seen == ["map", "vmap", "auto"]
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    sharded = {"logical_shards": SHARDS}
+    for fields, mapping in ((sharded, "map"), ({**sharded, "seed_mapping": "vmap"}, "vmap"), ({}, "vmap")):
+        assert seed_mapping(tiny(num_seeds=2, **fields), 4) == mapping

@@ -97,8 +97,32 @@ class BatchNorm(nn.Module):
     def __call__(self, h: jax.Array) -> jax.Array:
         """Maps `[B, …, C]` to the same shape: it computes in float32 and returns `dtype`."""
         frozen = not self.is_mutable_collection(STATISTICS)
-        norm = nn.BatchNorm(momentum=0.0, epsilon=1e-5, axis_name=bound_axis(), name="norm")
-        return norm(h.astype(jnp.float32), use_running_average=frozen).astype(self.dtype)
+        return _Normalise(name="norm")(h.astype(jnp.float32), frozen).astype(self.dtype)
+
+
+class _Normalise(nn.Module):
+    """The arithmetic of `flax.linen.BatchNorm`, with each channel's factor computed before it is given the shape of h.
+
+    XLA rewrites flax's order of the two in one way where a gradient is taken, and in another where none is. It then
+    takes the same generator in the losses of two players for different ones, and computes both.
+    """
+
+    @nn.compact
+    def __call__(self, h: jax.Array, frozen: bool) -> jax.Array:
+        shape = h.shape[-1:]
+        kept_mean = self.variable(STATISTICS, "mean", lambda: jnp.zeros(shape))
+        kept_var = self.variable(STATISTICS, "var", lambda: jnp.ones(shape))
+        scale = self.param("scale", nn.initializers.ones, shape)
+        bias = self.param("bias", nn.initializers.zeros, shape)
+        if not (frozen or self.is_initializing()):
+            axes = tuple(range(h.ndim - 1))
+            mean, square = jnp.mean(h, axes), jnp.mean(jnp.square(h), axes)
+            if axis := bound_axis():
+                mean, square = jax.lax.pmean((mean, square), axis)
+            kept_mean.value, kept_var.value = mean, jnp.maximum(square - jnp.square(mean), 0.0)
+        mean, factor = kept_mean.value, scale * jax.lax.rsqrt(kept_var.value + 1e-5)
+        mean, factor, bias = (value.reshape(*(1,) * (h.ndim - 1), -1) for value in (mean, factor, bias))
+        return (h - mean) * factor + bias
 
 
 def packed(network: Network, m: int) -> Network:
