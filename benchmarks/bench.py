@@ -198,7 +198,8 @@ def about(found: Mapping[str, Any], costs: Mapping[str, float]) -> str:
         f"A step has {costs['hand_flops'] / 1e9:.3g} GFLOP of products by hand, {costs['xla_flops'] / 1e9:.3g} by XLA. "
         f"The program holds {xla / 1e6:.3g} MB, and state, gradients, activations and data by hand {hand / 1e6:.3g} "
         f"MB. In the same rounds a product of {MATMUL_SIDE}² matrices ran at {found['ceiling_flops'] / 1e9:.0f} "
-        f"GFLOP/s, and a copy at {found['ceiling_bytes'] / 1e9:.1f} GB/s."
+        f"GFLOP/s, and a copy through memory at {found['ceiling_bytes'] / 1e9:.1f} GB/s, which a step that fits in the "
+        "processor's cache can exceed."
     ]
     if "training" in found:
         training = found["training"]
@@ -235,7 +236,7 @@ def draw(results: Mapping[str, Any], path: Path) -> None:
         bars.barh(0, 0, color=f"C{FORMS.index(form)}", label=form)
     bars.axvline(1, color="black", linewidth=0.5)
     bars.set_xlabel("time of a step, of PyTorch's best form")
-    bars.legend()
+    bars.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
     flops, traffic = (statistics.median(kind) for kind in zip(*ceilings, strict=True))
     intensities = [2**i for i in range(-2, 8)]
     roof.plot(intensities, [min(flops, i * traffic) / 1e9 for i in intensities], color="black")

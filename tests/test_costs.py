@@ -66,7 +66,7 @@ def test_the_count_of_a_convolutional_net_by_hand():
     [
         ("none", 1, 12),
         slow("none", 2, 20),
-        # The normalisation of flax is simplified in two ways, and what follows it is computed twice: 14 are found.
+        # With flax's own batch normalisation XLA computes two convolutions twice, and 14 are found.
         ("batch", 1, 12),
     ],
 )
