@@ -129,17 +129,21 @@ def test_a_batch_that_has_come_ends_nothing():
     assert ended(supervised(body, heartbeat=1, imports=READING), 0) == ("", "")
 
 
-# The handler does not call `print`, which must not be called while the program is printing.
+# The handler does not call `print`, which must not be called while the program is printing. The sleeps are short, since
+# a signal that comes just before a sleep, or to another thread, is handled after the sleep.
 SAVES = """
     signal.signal(15, lambda *_: (os.write(sys.stdout.fileno(), b'saved\\n'), os._exit(75)))
     print(os.getpid(), flush=True)
-    time.sleep(60)
+    while True:
+        time.sleep(0.1)
 """
+# Whoever starts the tests may ignore signals, as `nohup` does, and a process inherits that.
+HEEDED = "for number in (1, 10, 15): signal.signal(number, signal.SIG_DFL)"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1])
 def test_signals_are_forwarded_and_notices_as_sigterm(number):
-    process = supervised(SAVES)
+    process = supervised(SAVES, imports=HEEDED)
     process.stdout.readline()
     process.send_signal(number)
     assert ended(process, 75) == ("saved\n", "")

@@ -35,7 +35,7 @@ from veegan_jax.experiments import run
 from veegan_jax.experiments.hooks import banner
 from veegan_jax.experiments.run import train
 from veegan_jax.inference.model import load
-from veegan_jax.parallel.stop_signals import STOPPING, handled
+from veegan_jax.parallel.stop_signals import NOTICES, STOPPING, handled
 from veegan_jax.paths import local_path, path_of_variable
 from veegan_jax.storage.caches import user_cache
 from veegan_jax.storage.checkpoint import Checkpoints, Restored
@@ -113,8 +113,10 @@ with open("file", "w") as file:
 
 @pytest.fixture
 def _signals():
-    """Restores the handlers and the mask that a test changes."""
+    """Restores the handlers and the mask that a test changes; until then, nothing is ignored, not even by `nohup`."""
     handlers = {number: signal.getsignal(number) for number in STOPPING}
+    for number in NOTICES:
+        signal.signal(number, signal.SIG_DFL)
     yield
     for number, handler in handlers.items():
         signal.signal(number, handler)

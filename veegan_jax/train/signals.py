@@ -34,9 +34,9 @@ class StopSignals:
             os.kill(os.getpid(), signal.SIGTERM)  # JAX listens for SIGTERM, and not for Ctrl-C.
         else:
             self.received = signal.Signals(number).name
-        self.__exit__()
-        for notice in self._previous.keys() & set(NOTICES):
-            signal.signal(notice, signal.SIG_IGN)  # A shell and the system may both say that a terminal is closed.
+        for other, handler in self._previous.items():
+            # A shell and the system may both say that a terminal is closed, so that a second notice must not kill.
+            signal.signal(other, signal.SIG_IGN if other in NOTICES else handler)
 
     def asked(self) -> bool:
         """Returns whether to stop now; to be called once before each call of the step."""
