@@ -152,7 +152,7 @@ def product(experiment: Experiment, steps: int) -> Callable[[int], None]:
             state, scalars = call(state, batches.take(steps))
             if len(devices) > 1:  # calls that queue on simulated devices can lock up
                 jax.block_until_ready(scalars)
-        jax.block_until_ready(state.params)
+        jax.block_until_ready(state)
 
     return run
 

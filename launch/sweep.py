@@ -27,7 +27,7 @@ from veegan_jax.cli.exit_codes import EXIT_ERROR, EXIT_STOPPED
 from veegan_jax.config.convert import comparison
 from veegan_jax.errors import UserError
 from veegan_jax.experiments.compare import finished
-from veegan_jax.storage.versions import num_cpus
+from veegan_jax.parallel.cores import num_cpus
 
 MAIN = [sys.executable, "-m", "veegan_jax.main"]
 # The variables in which SLURM and Kubernetes tell an element of a job its number, which is that of its row.

@@ -18,7 +18,7 @@ from benchmarks.scaling import (
     roofline,
     setting,
 )
-from benchmarks.worker import Worker
+from benchmarks.worker import Setting, Worker
 from benchmarks.workloads import config_of
 from configs import grid_paper, ring
 from tests.helpers import ROOT, tiny
@@ -106,9 +106,10 @@ def test_noise_builds_every_config_of_images(tmp_path):
     assert found == {name: (side, side, 3) for name, side in sides.items()}
 
 
-def test_a_worker_times_its_step(monkeypatch):
+@pytest.mark.parametrize("given", [setting("ring", 2, 8), Setting("ring", fields=(("num_seeds", 2),))])
+def test_a_worker_times_its_step(given, monkeypatch):
     monkeypatch.chdir(ROOT)
-    worker = Worker(setting("ring", 2, 8))
+    worker = Worker(given)
     try:
         assert 0 < worker.take()["seconds"] < worker.started["first_step"]
     finally:

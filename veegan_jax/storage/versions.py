@@ -14,6 +14,7 @@ from typing import Any
 import jax
 
 from veegan_jax.config.check import NEEDED_SETTINGS
+from veegan_jax.parallel.cores import num_cpus
 from veegan_jax.train.compile import seed_mapping
 from veegan_jax.version import __version__
 
@@ -122,13 +123,6 @@ def num_threads() -> str:
 def cpu_instructions() -> str:
     """Returns the processor and, where Linux lists them, the sets of instructions that it has."""
     return f"{platform.machine()} {_processor()} {_cpu_info('flags') or _cpu_info('Features')}"
-
-
-def num_cpus() -> int:
-    """Returns the number of cores that this process may use, which a container or a scheduler may limit."""
-    if hasattr(os, "sched_getaffinity"):  # not on macOS
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _processor() -> str:

@@ -1,6 +1,5 @@
 """The compiled parts of an experiment: its first state, and several of its steps in one call."""
 
-import os
 from typing import Any
 
 import jax
@@ -9,6 +8,7 @@ import numpy as np
 from veegan_jax.config.build import Experiment
 from veegan_jax.errors import UserError
 from veegan_jax.ops.axis import AXIS
+from veegan_jax.parallel.cores import num_cpus
 from veegan_jax.parallel.devices import over_devices, over_seeds, side_by_side
 from veegan_jax.parallel.logical_shards import over_shards
 from veegan_jax.train.state import TrainState
@@ -75,7 +75,7 @@ def fused_step(experiment: Experiment, devices: list[jax.Device], num_steps: int
     if mapping == "side_by_side":
         step = over_seeds(_fused(experiment, 1, num_steps), "map")
         steps = [over_devices(step, [device], config.parallel, split=split) for device in devices]
-        return side_by_side(steps, devices, os.cpu_count() or 1)
+        return side_by_side(steps, devices, num_cpus())
     step = over_seeds(_fused(experiment, len(devices), num_steps), mapping)
     return over_devices(step, devices, config.parallel, split=split)
 
