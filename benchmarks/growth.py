@@ -2,7 +2,7 @@
 
 Each curve changes one thing of the config of the ring or of the grid: the batch, the latents, the widths, the seeds, or
 the size of the data. The folder then has `growth.json` and `growth.png`. Times are medians of rounds that go over all
-points of a curve, and memory is that of the compiled program.
+points of a curve, and memory is that of the compiled program, for each seed.
 """
 
 import argparse
@@ -54,11 +54,17 @@ def measure(curve: Curve, rounds: int) -> list[dict[str, float]]:
         taken = [{n: worker.take()["seconds"] for n, worker in workers.items()} for _ in range(rounds)]
     rows = []
     for n, fields in points.items():
-        costs = Worker(Setting(curve.workload, "costs", fields)).started
-        memory = sum(costs[f"xla_{kind}_bytes"] for kind in ("argument", "temporary", "unaliased"))
         seconds = statistics.median(of_round[n] for of_round in taken)
-        rows.append({"value": n, "ms_a_step": seconds * 1e3, "megabytes": memory / 1e6, "flops": costs["hand_flops"]})
+        rows.append({"value": n, "ms_a_step": seconds * 1e3, **costs(curve.workload, dict(fields))})
     return rows
+
+
+def costs(workload: str, fields: Mapping[str, Any]) -> dict[str, float]:
+    """Returns the memory and the products of a step; replicas, which share no program, cost as much as single runs."""
+    seeds, others = fields.get("num_seeds", 1), {name: value for name, value in fields.items() if name != "num_seeds"}
+    found = Worker(Setting(workload, "costs", tuple(others.items()))).started
+    memory = sum(found[f"xla_{kind}_bytes"] for kind in ("argument", "temporary", "unaliased"))
+    return {"megabytes": seeds * memory / 1e6, "flops": seeds * found["hand_flops"]}
 
 
 def draw(curves: Mapping[str, Sequence[Mapping[str, float]]], path: Path) -> None:
