@@ -116,17 +116,12 @@ def experiment_of(setting: Setting, folder: Path) -> Experiment:
     return build(config)
 
 
-def steps_of_call(setting: Setting) -> int:
-    """Returns the number of steps of one call: fewer where many seeds are trained at once."""
-    return max(1, WORKLOADS[setting.workload].steps // dict(setting.fields).get("num_seeds", 1))
-
-
 def make_run(setting: Setting) -> tuple[Callable[[int], Any], int]:
     """Returns a function that makes a number of calls and waits for them, and the number of steps in a call."""
     if setting.form in CEILINGS:
         return CEILINGS[setting.form](), 1
     with tempfile.TemporaryDirectory() as folder:
-        experiment, steps = experiment_of(setting, Path(folder)), steps_of_call(setting)
+        experiment, steps = experiment_of(setting, Path(folder)), WORKLOADS[setting.workload].steps
     if setting.form == "product":
         return product(experiment, steps), steps
     state = initial_state(experiment)
@@ -176,7 +171,7 @@ def costs(setting: Setting) -> dict[str, float]:
     """Returns what XLA says of the compiled step, and what a count by hand says."""
     with tempfile.TemporaryDirectory() as folder:
         experiment = experiment_of(setting, Path(folder))
-    compiled = compiled_step(experiment, select_devices(experiment.config), steps_of_call(setting))
+    compiled = compiled_step(experiment, select_devices(experiment.config), WORKLOADS[setting.workload].steps)
     found, memory = compiled.cost_analysis(), compiled.memory_analysis()
     return {
         "xla_flops": found["flops"],
