@@ -134,8 +134,8 @@ def test_inversion_takes_each_image_once(folder, monkeypatch):
 
 
 def test_batch_normalisation_is_calibrated_by_each_example_equally_often(experiment):
-    x, noise = Sampler(experiment)._calibration
-    assert len(x) == len(noise["z"]) == CHUNK
+    x = Sampler(experiment)._calibration_examples
+    assert len(x) == CHUNK
     assert set(counted(x).values()) == {CHUNK // TRAIN, CHUNK // TRAIN + 1}
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from ml_collections import ConfigDict
 from tabulate import tabulate
 
-from veegan_jax.config.build import build, build_source
+from veegan_jax.config.build import build_source
 from veegan_jax.config.convert import comparison, differences, effective, from_effective
 from veegan_jax.errors import UserError
 from veegan_jax.evaluation import plots, report, tables
@@ -23,7 +23,7 @@ from veegan_jax.evaluation.score import score, score_against
 from veegan_jax.evaluation.scores import Evaluation
 from veegan_jax.experiments.compare import compare, train_row
 from veegan_jax.experiments.run import train
-from veegan_jax.inference.model import Run, load_with, noting_changes
+from veegan_jax.inference.model import Run, load_with, open_experiment
 from veegan_jax.paths import local_path
 from veegan_jax.storage import versions
 from veegan_jax.storage.checkpoint import fingerprints
@@ -103,7 +103,7 @@ def evaluate(options: Options) -> None:
 def sample(options: Options) -> None:
     """Writes samples, as an array and as a picture."""
     run = _load(options)
-    stem, shape = _stem(options, run), run.experiment.source.shape
+    stem, shape = _stem(options, run), run.experiment.spec.shape
     _check_space(options, 4 * options.num * math.prod(shape))
     shown: list[np.ndarray] = []
 
@@ -117,9 +117,9 @@ def sample(options: Options) -> None:
     write_array(path, "samples", (options.num, *shape), pieces())
     print(path)
     if plots.drawable(shape):
-        samples = np.concatenate(shown)
-        real = run.sampler.real(plots.REAL_SHOWN, options.seed)
-        _write_picture(stem, plots.draw_samples(samples, real, f"{options.num} samples"))
+        # Points of the plane say nothing without the density around them; images do, and need no data.
+        real = run.sampler.real(plots.REAL_SHOWN, options.seed) if shape == (2,) else None
+        _write_picture(stem, plots.draw_samples(np.concatenate(shown), real, f"{options.num} samples"))
 
 
 def _check_space(options: Options, size: int) -> None:
@@ -206,7 +206,7 @@ def score_samples(options: Options) -> None:
 
 def print_fingerprint(options: Options) -> None:
     """Prints digests of a checkpoint: two runs have the same digests exactly if they have the same bits."""
-    experiment = noting_changes(build(from_effective(stored_config(options.workdir))), options.workdir)
+    experiment = open_experiment(from_effective(stored_config(options.workdir)), options.workdir)
     step, digests, made_by = fingerprints(experiment, options.workdir, options.step)
     print(f"{options.workdir}, step {step:,}")
     print(tabulate(digests.items(), tablefmt="plain"))
@@ -262,7 +262,7 @@ def _load(options: Options) -> Run:
                 "--config out to use the run's own:\n  " + "\n  ".join(differing)
             )
         stored = given
-    return load_with(build(from_effective(stored)), options.workdir, options.step)
+    return load_with(from_effective(stored), options.workdir, options.step)
 
 
 def _held_out(run: Run, options: Options) -> np.ndarray:

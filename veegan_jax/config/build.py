@@ -1,5 +1,6 @@
 """From names to parts: the one place where fields become keyword arguments."""
 
+import functools
 import itertools
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -11,7 +12,7 @@ from ml_collections import ConfigDict
 
 from veegan_jax.config.check import check_jax, validate
 from veegan_jax.config.fields import REGISTRIES
-from veegan_jax.data.base import Source
+from veegan_jax.data.base import DataSpec, Source
 from veegan_jax.errors import UserError, suggestion
 from veegan_jax.metrics import METRICS, Column, default_best
 from veegan_jax.metrics.latent import RECONSTRUCTOR_COLUMNS
@@ -28,20 +29,31 @@ class Experiment(NamedTuple):
 
     Attributes:
         config: the whole configuration.
-        source: the data.
+        spec: what networks and tables have to know of the data.
+        open_source: returns the data, which are opened at the first call.
         objective: the method with its networks.
         optimizers: `{player: optimizer}`.
     """
 
     config: ConfigDict
-    source: Source
+    spec: DataSpec
+    open_source: Callable[[], Source]
     objective: Objective
     optimizers: Mapping[str, optax.GradientTransformation]
 
     @property
+    def source(self) -> Source:
+        """The data.
+
+        Raises:
+            UserError: if they are opened now, and cannot be.
+        """
+        return self.open_source()
+
+    @property
     def columns(self) -> tuple[Column, ...]:
         """The columns of all metrics that apply to the data, and those of the reconstructor if there is one."""
-        metrics = (METRICS[name].columns for name in self.source.references)
+        metrics = (METRICS[name].columns for name in self.spec.metrics)
         return (*itertools.chain(*metrics), *(RECONSTRUCTOR_COLUMNS if self.objective.encode else ()))
 
     @property
@@ -56,21 +68,27 @@ class Experiment(NamedTuple):
         return self.config.eval_samples or self.source.num_eval
 
 
-def build(config: ConfigDict) -> Experiment:
+def build(config: ConfigDict, spec: DataSpec | None = None) -> Experiment:
     """Builds the parts that a config names.
+
+    Args:
+        config: the whole configuration.
+        spec: what a checkpoint says of the data, which are then not opened before they are needed; None to open them.
 
     Raises:
         UserError: naming the field, or the setting of JAX, that is wrong, its value, and what would be right.
     """
     check_jax()
-    source = build_source(config)
+    validate(config)
+    open_source = functools.cache(functools.partial(build_source, config))
+    spec = spec or open_source().spec
     optimizers = {player: _optimizer(config, player) for player in config.optim}
-    objective = _objective(config, source, optimizers["disc"])
-    if config.ivom_images and not source.bounded:
+    objective = _objective(config, spec, optimizers["disc"])
+    if config.ivom_images and not spec.bounded:
         raise UserError(
             f"config.ivom_images is {config.ivom_images}; it must be 0 for {config.data}, which has no images"
         )
-    experiment = Experiment(config, source, objective, optimizers)
+    experiment = Experiment(config, spec, open_source, objective, optimizers)
     names = [column.name for column in experiment.columns]
     if config.best_metric and config.best_metric not in names:
         raise UserError(f"config.best_metric is {config.best_metric!r}; {suggestion(config.best_metric, names)}")
@@ -108,13 +126,13 @@ def check_amounts(experiment: Experiment) -> None:
             )
 
 
-def _objective(config: ConfigDict, source: Source, optimizer: optax.GradientTransformation) -> Objective:
+def _objective(config: ConfigDict, spec: DataSpec, optimizer: optax.GradientTransformation) -> Objective:
     """Returns the objective, with its discriminator normalised, packed and unrolled as the config says."""
-    nets: Nets = _entry(config, "model", shape=source.shape, bounded=source.bounded, dtype=config.dtype)
+    nets: Nets = _entry(config, "model", shape=spec.shape, bounded=spec.bounded, dtype=config.dtype)
     disc = spectrally_normalised(nets.disc) if config.spectral_norm else nets.disc
     nets = nets._replace(disc=packed(disc, config.packing))
     penalties: Penalty = _call(penalty, "penalty", **config.penalty)
-    parts = NetsAndDims(nets, source.shape, config.latent_dim, config.noise_dim, penalties)
+    parts = NetsAndDims(nets, spec.shape, config.latent_dim, config.noise_dim, penalties)
     objective: Objective = _entry(config, "objective", parts)
     if penalties.r1 or penalties.r2:
         _check_no_statistics(config, objective)

@@ -99,6 +99,25 @@ class Stream(NamedTuple):
     decode: Callable[[jax.Array], jax.Array]
 
 
+class DataSpec(NamedTuple):
+    """What networks and tables have to know of data; a checkpoint stores it, so that a model can do without the data.
+
+    Attributes:
+        shape: The shape of one example.
+        bounded: Whether all values lie in [−1, 1].
+        metrics: The names of the metrics that apply.
+    """
+
+    shape: tuple[int, ...]
+    bounded: bool
+    metrics: tuple[str, ...]
+
+    @classmethod
+    def from_json(cls, plain: Mapping[str, Any]) -> "DataSpec":
+        """Returns the description whose fields, as `_asdict` gives them, went through JSON."""
+        return cls(tuple(plain["shape"]), plain["bounded"], tuple(plain["metrics"]))
+
+
 class Source(NamedTuple):
     """Data that are kept on the device and drawn inside the compiled step, or streamed to it.
 
@@ -135,6 +154,11 @@ class Source(NamedTuple):
     found: str = ""
     contents: Contents | None = None
     held_out_names: Sequence[str] = ()
+
+    @property
+    def spec(self) -> DataSpec:
+        """What networks and tables have to know of these data."""
+        return DataSpec(tuple(self.shape), self.bounded, tuple(self.references))
 
     @property
     def num_train(self) -> int:

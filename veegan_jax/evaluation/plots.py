@@ -47,19 +47,24 @@ def drawable(shape: tuple[int, ...]) -> bool:
 
 
 @_plain
-def draw_samples(samples: np.ndarray, real: np.ndarray, title: str) -> "Figure":
+def draw_samples(samples: np.ndarray, real: np.ndarray | None, title: str) -> "Figure":
     """Draws samples beside real data: points over the real density, or a grid of images above a row of real ones.
 
     Args:
         samples: float32 `[N, 2]`, or images `[N, H, W, C]` in [−1, 1].
-        real: held-out real examples, of the same shape.
+        real: held-out real examples, of the same shape; None to draw images alone.
         title: the title of the figure.
     """
     if samples.shape[1:] == (2,):
+        assert real is not None
         figure = _figure(figsize=(5, 5))
         _density(figure.subplots(), samples, real, title)
         return figure
     side = min(GRID, int(len(samples) ** 0.5))
+    if real is None:
+        figure = _figure(figsize=(6, 6.2))
+        _tiles(figure.subplots(), samples[: side * side], side, title)
+        return figure
     figure = _figure(figsize=(6, 7.2))
     top, bottom = figure.subplots(2, 1, height_ratios=[side, 1])
     _tiles(top, samples[: side * side], side, title)

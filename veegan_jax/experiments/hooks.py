@@ -3,7 +3,7 @@
 All of them run in the process that writes, and raise UserError, naming the file, where one cannot be written.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,6 +17,8 @@ from veegan_jax.data.base import Source
 from veegan_jax.evaluation import plots
 from veegan_jax.evaluation.scores import MODEL_SEED, REAL_SEED, Evaluation, Scores
 from veegan_jax.evaluation.tables import as_row, save_results, table
+from veegan_jax.inference.model import Sampler
+from veegan_jax.objectives.base import Params, Statistics
 from veegan_jax.storage.checkpoint import Checkpoints, Restored
 from veegan_jax.storage.files import replacing
 from veegan_jax.storage.folder import check_or_write_config, data_changes, locked
@@ -34,11 +36,13 @@ class OpenRun(NamedTuple):
         evaluation: measures the run's models.
         workdir: the folder.
         checkpoints: the checkpoints in the folder.
+        models: makes the run's models from its states.
         writer: the rows, events and progress line of the run.
         restored: the checkpoint from which the run resumes; None for a run that begins.
     """
 
     evaluation: Evaluation
+    models: "Models"
     workdir: Path
     checkpoints: Checkpoints
     writer: Writer
@@ -68,7 +72,7 @@ def open_run(evaluation: Evaluation, workdir: Path, num_devices: int) -> Iterato
                     *about_data(experiment.source, workdir),
                 ):
                     writer.say(line)
-                yield OpenRun(evaluation, workdir, checkpoints, writer, restored)
+                yield OpenRun(evaluation, Models(evaluation.sampler), workdir, checkpoints, writer, restored)
 
 
 def banner(config: Any, num_devices: int, workdir: Path, restored: Restored | None) -> Iterator[str]:
@@ -114,7 +118,29 @@ def save(run: OpenRun, step: int, state: TrainState, row: Row) -> None:
     if step == 0 or step in run.checkpoints.steps():
         return
     run.writer.sync()  # A checkpoint must not outlive the rows before it.
-    run.checkpoints.save(step, state, effective(run.evaluation.experiment.config), row)
+    experiment, statistics = run.evaluation.experiment, run.models.statistics(step, state)
+    config = effective(experiment.config)
+    run.checkpoints.save(step, state, config, row, data=experiment.spec, statistics=statistics)
+
+
+class Models:
+    """The models of a step, whose statistics of batch normalisation are computed once for all hooks of the step."""
+
+    def __init__(self, sampler: Sampler):
+        self._sampler = sampler
+        self._latest: tuple[int, Statistics] = (-1, {})
+
+    def statistics(self, step: int, state: TrainState) -> Statistics:
+        """Returns the statistics of all replicas at a step, see `Sampler.statistics`."""
+        if self._latest[0] != step:
+            self._latest = step, self._sampler.statistics(state)
+        return self._latest[1]
+
+    def trained(self, step: int, state: TrainState) -> Iterator[Params]:
+        """Yields each replica's parameters for inference."""
+        statistics = self.statistics(step, state)
+        for replica in range(len(state.step)):
+            yield self._sampler.trained(state, replica, statistics)
 
 
 class Evaluate:
@@ -137,8 +163,8 @@ class Evaluate:
     def scores(self, step: int, state: TrainState) -> list[Scores]:
         """Returns the scores of each replica at a step, which are measured once."""
         if self.latest[0] != step:
-            evaluation = self._run.evaluation
-            self.latest = step, [evaluation.measure(params)[0] for params in _replicas(evaluation, state)]
+            models, measure = self._run.models.trained(step, state), self._run.evaluation.measure
+            self.latest = step, [measure(params)[0] for params in models]
         return self.latest[1]
 
 
@@ -148,7 +174,7 @@ def plot(run: OpenRun, step: int, state: TrainState, row: Row) -> None:
     config, shape = evaluation.experiment.config, evaluation.experiment.source.shape
     if not plots.drawable(shape):
         return
-    params = evaluation.sampler.trained(state, 0)
+    params = next(run.models.trained(step, state))
     shown = min(plots.REAL_SHOWN, evaluation.experiment.num_eval)
     _, samples = evaluation.sampler.generate(params, shown, MODEL_SEED)
     if shape == (2,):
@@ -179,7 +205,7 @@ def conclude(run: OpenRun, replicas: list[Scores], step: int, state: TrainState)
     """
     evaluation, pictures = run.evaluation, run.workdir / "pictures"
     experiment, sampler = evaluation.experiment, evaluation.sampler
-    params = _replicas(evaluation, state)
+    params = list(run.models.trained(step, state))
     scores = [own | evaluation.invert(p) for own, p in zip(replicas, params, strict=True)]
     shape, real = experiment.source.shape, sampler.real(plots.REAL_SHOWN, REAL_SEED)
     if shape == (2,):
@@ -193,8 +219,3 @@ def conclude(run: OpenRun, replicas: list[Scores], step: int, state: TrainState)
     markdown = table(evaluation, {f"{experiment.config.objective}, step {step:,}": scores}, ceiling)
     save_results(run.workdir / "results", step, scores, ceiling, markdown)
     return markdown
-
-
-def _replicas(evaluation: Evaluation, state: TrainState) -> list[Mapping[str, Any]]:
-    """Returns each replica's parameters for inference."""
-    return [evaluation.sampler.trained(state, i) for i in range(evaluation.experiment.config.num_seeds)]

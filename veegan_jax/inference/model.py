@@ -12,14 +12,15 @@ import numpy as np
 
 from veegan_jax.config.build import Experiment, build
 from veegan_jax.config.convert import from_effective
+from veegan_jax.data.base import Source
 from veegan_jax.data.examples import as_examples
 from veegan_jax.errors import UserError
 from veegan_jax.inference.inversion import Inversion, invert
 from veegan_jax.inference.real_examples import CHUNK, RealExamples, fold
-from veegan_jax.objectives.base import Noise, Params, frozen
+from veegan_jax.objectives.base import Noise, Params, Statistics, frozen, statistics
 from veegan_jax.ops.chunks import map_in_chunks
 from veegan_jax.paths import local_path
-from veegan_jax.storage.checkpoint import read_checkpoint
+from veegan_jax.storage.checkpoint import read_checkpoint, stored_spec
 from veegan_jax.storage.folder import data_changes, stored_config
 from veegan_jax.storage.versions import changed_settings
 from veegan_jax.train.compile import abstract_state
@@ -42,39 +43,72 @@ class Weights(NamedTuple):
 class Sampler:
     """The compiled functions of an experiment's networks, called a chunk at a time; numpy in and out.
 
-    Attributes:
-        real: `real(n, seed)` returns held-out examples, see `RealExamples.held_out`.
-        training: `training(n, seed)` returns training examples, see `RealExamples.training`.
-        real_positions: `real_positions(n, seed)` returns where those of `real(n, seed)` are, see
-            `RealExamples.positions`.
+    Data are opened only for what returns, or needs, examples of them.
     """
 
     def __init__(self, experiment: Experiment, examples: RealExamples | None = None):
-        """Compiles nothing yet; `examples` are those of the experiment's source, made here unless they are given."""
-        objective, source = experiment.objective, experiment.source
-        self._objective, self._source = objective, source
+        """Compiles nothing yet; `examples` are those of the experiment's source, made when needed unless given."""
+        objective = experiment.objective
+        self._experiment, self._objective, self._given = experiment, objective, examples
         self._noise = jax.jit(lambda key, index: jax.vmap(objective.noise)(fold(key, index)))
         self._generate = jax.jit(objective.generate)
         self._encode = jax.jit(objective.encode) if objective.encode else None
         self._invert = jax.jit(self._nearest)
-        self._freeze = jax.jit(functools.partial(frozen, objective))
-        examples = examples or RealExamples(source)
-        self.real, self.training, self.real_positions = examples.held_out, examples.training, examples.positions
-
-    def trained(self, state: TrainState | Weights, replica: int) -> Params:
-        """Returns one replica's parameters for inference: averaged instead of raw ones, batch normalisation frozen.
-
-        The statistics of batch normalisation are those of `CHUNK` training examples and as many latents, always the
-        same ones. Where there are fewer examples, each is taken equally often.
-        """
-        params = jax.tree.map(lambda leaf: leaf[replica], {**state.params, **state.ema})
-        return self._freeze(params, *self._calibration)
+        self._measure = jax.jit(functools.partial(statistics, objective))
 
     @functools.cached_property
-    def _calibration(self) -> tuple[jax.Array, Noise]:
-        key = jax.random.key(CALIBRATION_SEED)
-        x = np.resize(self.training(CHUNK, CALIBRATION_SEED), (CHUNK, *self._source.shape))
-        return jnp.asarray(x), self._noise(key, jnp.arange(CHUNK))
+    def _examples(self) -> RealExamples:
+        return self._given or RealExamples(self._experiment.source)
+
+    def real(self, n: int, seed: int) -> np.ndarray:
+        """Returns held-out examples, see `RealExamples.held_out`."""
+        return self._examples.held_out(n, seed)
+
+    def real_positions(self, n: int, seed: int) -> np.ndarray:
+        """Returns where the examples of `real(n, seed)` are, see `RealExamples.positions`."""
+        return self._examples.positions(n, seed)
+
+    def training(self, n: int, seed: int) -> np.ndarray:
+        """Returns training examples, see `RealExamples.training`."""
+        return self._examples.training(n, seed)
+
+    def trained(self, state: TrainState | Weights, replica: int, statistics: Statistics | None = None) -> Params:
+        """Returns one replica's parameters for inference: averaged instead of raw ones, batch normalisation frozen.
+
+        Args:
+            state: the replicas, each leaf `[S, …]`.
+            replica: the number of the replica.
+            statistics: what `statistics(state)` returns, if it is known; otherwise computed here.
+        """
+        found = self._statistics(state, replica) if statistics is None else _replica(statistics, replica)
+        return frozen(_averaged(state, replica), found)
+
+    def statistics(self, state: TrainState | Weights) -> Statistics:
+        """Computes the statistics of batch normalisation of all replicas, each leaf `[S, …]`; empty if nets have none.
+
+        They are those of `CHUNK` training examples and as many latents, always the same ones. Where there are fewer
+        examples, each is taken equally often.
+        """
+        found = [self._statistics(state, replica) for replica in range(self._experiment.config.num_seeds)]
+        stacked: Statistics = jax.tree.map(lambda *leaves: np.stack(leaves), *found)
+        return stacked
+
+    def _statistics(self, state: TrainState | Weights, replica: int) -> Statistics:
+        params, noise = _averaged(state, replica), self._calibration_noise()
+        x = jax.ShapeDtypeStruct((CHUNK, *self._experiment.spec.shape), np.float32)
+        if not jax.eval_shape(self._measure, params, x, noise):  # Nets without batch normalisation need no data.
+            return {}
+        found: Statistics = self._measure(params, self._calibration_examples, noise)
+        return found
+
+    @functools.cached_property
+    def _calibration_examples(self) -> jax.Array:
+        shape = self._experiment.spec.shape
+        return jnp.asarray(np.resize(self.training(CHUNK, CALIBRATION_SEED), (CHUNK, *shape)))
+
+    def _calibration_noise(self) -> Noise:
+        noise: Noise = self._noise(jax.random.key(CALIBRATION_SEED), jnp.arange(CHUNK))
+        return noise
 
     def generate(self, params: Params, n: int, seed: int, first: int = 0) -> tuple[np.ndarray, np.ndarray]:
         """Draws the latents `[n, K]` of number `first` and on from the prior, and returns them and G of them `[n, …]`.
@@ -122,7 +156,8 @@ class Sampler:
     def _checked(self, x: np.ndarray) -> np.ndarray:
         """Checks arrays that another program may have made; what networks and sources return is float32 already."""
         known = getattr(x, "dtype", None) == np.float32
-        return x if known else as_examples(x, self._source.shape, self._source.bounded)
+        spec = self._experiment.spec
+        return x if known else as_examples(x, spec.shape, spec.bounded)
 
     def _nearest(self, params: Params, x: jax.Array, starts: jax.Array, eps: jax.Array) -> Inversion:
         noise = jnp.repeat(eps, STARTS, axis=0)
@@ -140,12 +175,13 @@ class Run:
         sampler: the networks' compiled functions, for use with another replica than the first.
     """
 
-    def __init__(self, experiment: Experiment, step: int, weights: Weights):
+    def __init__(self, experiment: Experiment, step: int, weights: Weights, statistics: Statistics | None = None):
         self.config = experiment.config
         self.step = step
         self.experiment = experiment
         self.sampler = Sampler(experiment)
-        self.replicas = [self.sampler.trained(weights, replica) for replica in range(experiment.config.num_seeds)]
+        seeds = range(experiment.config.num_seeds)
+        self.replicas = [self.sampler.trained(weights, replica, statistics) for replica in seeds]
 
     def sample(self, n: int, seed: int = 0) -> np.ndarray:
         """Draws `n` examples, float32 `[n, …]`; the first m of them are those of `sample(m, seed)`."""
@@ -186,7 +222,7 @@ class Run:
         The first m of them are those of `held_out(m, seed)`.
 
         Raises:
-            UserError: if fewer than `n` examples are held out.
+            UserError: if fewer than `n` examples are held out, or the data are no longer where they were.
         """
         most = self.experiment.source.num_held_out
         if _positive(n) > most:
@@ -194,12 +230,14 @@ class Run:
         return self.sampler.real(n, seed)
 
     def _examples(self, x: np.ndarray) -> np.ndarray:
-        source = self.experiment.source
-        return as_examples(x, source.shape, source.bounded)
+        spec = self.experiment.spec
+        return as_examples(x, spec.shape, spec.bounded)
 
 
 def load(workdir: str | Path, step: int | Literal["latest", "best"] = "latest") -> Run:
-    """Reads a trained model.
+    """Reads a trained model. Data are opened when real examples are asked for, and not to load, sample or encode.
+
+    Runs of versions before 0.2.0 lack what that needs, so that their data are opened now.
 
     Args:
         workdir: the folder of a run, such as `runs/ring`.
@@ -210,31 +248,48 @@ def load(workdir: str | Path, step: int | Literal["latest", "best"] = "latest") 
             generator of random numbers than runs are made with.
     """
     folder = local_path(workdir, "workdir")
-    return load_with(build(from_effective(stored_config(folder))), folder, step)
+    return load_with(from_effective(stored_config(folder)), folder, step)
 
 
-def load_with(experiment: Experiment, workdir: Path, step: int | str = "latest") -> Run:
-    """Reads a trained model as `load` does, with an experiment that is built already.
-
-    A warning, and the note of the run's tables, say so if the data have changed since the run was trained.
-    """
-    experiment = noting_changes(experiment, workdir)
+def load_with(config: Any, workdir: Path, step: int | str = "latest") -> Run:
+    """Reads a trained model as `load` does, with a given config."""
+    experiment = open_experiment(config, workdir)
     state = abstract_state(experiment)
     # The optimizers' moments, two thirds of a checkpoint, are not read.
     restored = read_checkpoint(experiment, workdir, {"params": state.params, "ema": state.ema}, step)
     if changed := changed_settings(restored.meta["versions"]):
         _log.warning("numbers may differ from those of the run in %s: %s", workdir, changed)
-    return Run(experiment, restored.step, Weights(restored.state["params"], restored.state.get("ema", {})))
+    weights = Weights(restored.state["params"], restored.state.get("ema", {}))
+    return Run(experiment, restored.step, weights, restored.statistics)
 
 
-def noting_changes(experiment: Experiment, workdir: Path) -> Experiment:
-    """Returns the experiment with a note, and logs a warning, if its data are not those that a run was trained on."""
-    source = experiment.source
-    if not (changed := data_changes(workdir, source.contents)):
-        return experiment
-    _log.warning("%s: the data may have changed since the run was trained: %s", workdir, changed)
-    note = "; ".join(filter(None, (source.note, f"other data than at training: {changed}")))
-    return experiment._replace(source=source._replace(note=note))
+def open_experiment(config: Any, workdir: Path) -> Experiment:
+    """Builds the experiment of a trained run, whose data are opened when they are needed.
+
+    A warning, and the note of the run's tables, then say so if the data have changed since the run was trained.
+    """
+    experiment = build(config, stored_spec(workdir))
+
+    def open_source() -> Source:
+        source = experiment.open_source()
+        if not (changed := data_changes(workdir, source.contents)):
+            return source
+        _log.warning("%s: the data may have changed since the run was trained: %s", workdir, changed)
+        note = "; ".join(filter(None, (source.note, f"other data than at training: {changed}")))
+        return source._replace(note=note)
+
+    return experiment._replace(open_source=functools.cache(open_source))
+
+
+def _averaged(state: TrainState | Weights, replica: int) -> Params:
+    params: Params = _replica({**state.params, **state.ema}, replica)
+    return params
+
+
+def _replica(tree: Any, replica: int) -> Any:
+    """Returns one replica of leaves `[S, …]`, on one device, so that its bits depend on no number of devices."""
+    local = jax.tree.map(lambda leaf: leaf.addressable_data(0) if isinstance(leaf, jax.Array) else leaf, tree)
+    return jax.tree.map(lambda leaf: leaf[replica], local)
 
 
 def _positive(n: int) -> int:

@@ -78,9 +78,14 @@ def from_module(module: nn.Module) -> Network:
 
     def freeze(params: Params, *inputs: jax.Array) -> Params:
         _, found = module.apply({"params": params}, *inputs, mutable=[STATISTICS])
-        return {"params": params, STATISTICS: found[STATISTICS]} if STATISTICS in found else params
+        return with_statistics(params, found[STATISTICS]) if STATISTICS in found else params
 
     return Network(init, apply, freeze)
+
+
+def with_statistics(params: Params, statistics: Any) -> Params:
+    """Returns parameters that are frozen at given statistics, as `Network.freeze` returns them."""
+    return {"params": params, STATISTICS: statistics}
 
 
 class BatchNorm(nn.Module):

@@ -7,12 +7,14 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from veegan_jax.models.network import Nets, Network
+from veegan_jax.models.network import STATISTICS, Nets, Network, with_statistics
 from veegan_jax.objectives.penalty import Penalty
 from veegan_jax.ops import draws
 
 Params = Mapping[str, Any]
 Noise = Mapping[str, jax.Array]
+# The statistics of batch normalisation in each net that has any, `{net: …}`.
+Statistics = Mapping[str, Any]
 Scalars = dict[str, jax.Array]
 
 
@@ -76,16 +78,26 @@ class Objective(NamedTuple):
         return self.nets["gen"].apply(params["gen"], noise["z"], noise["eps"])
 
 
-def frozen(objective: Objective, params: Params, x: jax.Array, noise: Noise) -> Params:
-    """Returns parameters for inference, whose batch normalisation uses the statistics of these data and this noise.
+def statistics(objective: Objective, params: Params, x: jax.Array, noise: Noise) -> Statistics:
+    """Computes the statistics by which batch normalisation normalises in inference: those of these data and this noise.
+
+    Returns:
+        `{net: statistics}`, float32; only the generator and the reconstructor infer, and only nets with batch
+        normalisation have any.
+    """
+    nets = objective.nets
+    found = {"gen": nets["gen"].freeze(params["gen"], noise["z"], noise["eps"])}
+    if "rec" in nets:
+        found["rec"] = nets["rec"].freeze(params["rec"], x)
+    return {net: frozen_params[STATISTICS] for net, frozen_params in found.items() if STATISTICS in frozen_params}
+
+
+def frozen(params: Params, statistics: Statistics) -> Params:
+    """Returns parameters for inference, whose batch normalisation uses these statistics.
 
     An example's output then no longer depends on the batch that it is in.
     """
-    nets = objective.nets
-    frozen_params = {**params, "gen": nets["gen"].freeze(params["gen"], noise["z"], noise["eps"])}
-    if "rec" in nets:
-        frozen_params["rec"] = nets["rec"].freeze(params["rec"], x)
-    return frozen_params
+    return {n: with_statistics(p, statistics[n]) if n in statistics else p for n, p in params.items()}
 
 
 def standard_normals(key: jax.Array, **dims: int) -> dict[str, jax.Array]:

@@ -71,6 +71,8 @@ def keep_programs() -> None:
     jax.config.update("jax_compilation_cache_dir", str(folder))
     if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    # Many programs have one name, as jit__lambda, and Python would show only the first of equal warnings.
+    warnings.filterwarnings("always", "Error .* persistent compilation cache entry")
     warnings.showwarning = _mending(folder, warnings.showwarning)
 
 

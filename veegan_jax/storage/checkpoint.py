@@ -18,8 +18,10 @@ from orbax.checkpoint.checkpoint_managers import preservation_policy
 
 from veegan_jax.config.build import Experiment
 from veegan_jax.config.convert import read_json
+from veegan_jax.data.base import DataSpec
 from veegan_jax.errors import UserError, one_line
 from veegan_jax.metrics import RANKING, Column
+from veegan_jax.objectives.base import Statistics
 from veegan_jax.storage.files import cannot_write, digest, write_atomically
 from veegan_jax.storage.versions import versions
 from veegan_jax.train.compile import abstract_state
@@ -40,11 +42,20 @@ class Best(NamedTuple):
 
 
 class Restored(NamedTuple):
-    """A whole checkpoint: its step, its state (numpy leaves), and its metadata."""
+    """A whole checkpoint, with numpy leaves.
+
+    Attributes:
+        step: the number of steps taken.
+        state: the state, or those fields of it that were asked for.
+        meta: the metadata.
+        statistics: the statistics of batch normalisation for inference, see `Checkpoints.save`; None where there are
+            none in the checkpoint, because an earlier version made it.
+    """
 
     step: int
     state: Any
     meta: dict[str, Any]
+    statistics: Statistics | None
 
 
 @dataclasses.dataclass
@@ -72,7 +83,7 @@ class Checkpoints:
         self,
         workdir: Path,
         *,
-        best_metric: Column,
+        best_metric: Column = RANKING[0],
         keep_latest: int = 1,
         keep_best: int = 0,
         read_only: bool = False,
@@ -96,7 +107,14 @@ class Checkpoints:
                 self._rank(step, self._scores(step))
 
     def save(
-        self, step: int, state: TrainState, config: Mapping[str, Any], losses: Mapping[str, float] | None = None
+        self,
+        step: int,
+        state: TrainState,
+        config: Mapping[str, Any],
+        losses: Mapping[str, float] | None = None,
+        *,
+        data: DataSpec | None = None,
+        statistics: Statistics | None = None,
     ) -> None:
         """Starts to write a checkpoint; the state may be donated as soon as this returns.
 
@@ -105,11 +123,14 @@ class Checkpoints:
             state: to save.
             config: the run's fields.
             losses: the losses in the row of that step, which a resumed run writes if a kill came before the row.
+            data: what inference has to know of the data; None to let it open them.
+            statistics: the statistics of batch normalisation for inference, leaves `[S, …]`, empty if the nets have
+                none; None to let inference compute them.
 
         Raises:
             UserError: if this checkpoint, or the one before it, could not be written.
         """
-        host = to_host(state)
+        host, stored = to_host(state), jax.tree.map(np.asarray, statistics)
         content = {
             "step": step,
             "config": dict(config),
@@ -117,7 +138,10 @@ class Checkpoints:
             "losses": dict(losses or {}),
             "arrays": kinds(host),
             "digests": digests(host),
+            "data": data._asdict() if data else None,
+            "statistics": None if stored is None else digests(stored),
         }
+        items = {"statistics": ocp.args.StandardSave(stored)} if stored else {}
         self._measured.pop(step, None)
         try:
             # With `force`, nothing but the caller decides when to save, and a step that exists already is an error.
@@ -126,6 +150,7 @@ class Checkpoints:
                 args=ocp.args.Composite(
                     state=ocp.args.StandardSave(host),
                     meta=ocp.args.JsonSave({**content, "digest": _content_digest(content)}),
+                    **items,
                 ),
                 force=True,
             )
@@ -173,6 +198,14 @@ class Checkpoints:
             return None
         column = self._column(ranked)
         return Best(ranked[0], column, self._measured[ranked[0]][column.name])
+
+    def spec(self) -> DataSpec | None:
+        """Returns what the newest checkpoint with whole metadata says of the data; None if it says nothing."""
+        for step in self.steps()[::-1]:
+            with suppress(Exception):
+                spec = self._meta(step).get("data")
+                return DataSpec.from_json(spec) if spec else None
+        return None
 
     def _scores(self, step: int) -> Mapping[str, float]:
         """Returns the scores of a checkpoint; version 0.1.0 stored them in its metadata."""
@@ -267,12 +300,12 @@ class Checkpoints:
                 "the config it was trained with, or another --workdir"
             )
         how = ocp.args.StandardRestore(abstract) if whole else ocp.args.PyTreeRestore(abstract, partial_restore=True)
-        items = self._manager.restore(step, args=ocp.args.Composite(state=how))
-        state = jax.tree.map(np.asarray, items["state"])
-        found, recorded = digests(state), {name: meta["digests"].get(name) for name in stored}
-        if wrong := sorted(name for name in found.keys() | recorded.keys() if found.get(name) != recorded.get(name)):
-            raise ValueError(f"{len(wrong)} of {len(found)} arrays differ from their digests, first {wrong[0]}")
-        return Restored(step, state, meta)
+        more = {"statistics": ocp.args.StandardRestore()} if meta.get("statistics") else {}
+        items = self._manager.restore(step, args=ocp.args.Composite(state=how, **more))
+        state, statistics = (jax.tree.map(np.asarray, items.get(name)) for name in ("state", "statistics"))
+        _check_digests(digests(state), {name: meta["digests"].get(name) for name in stored})
+        _check_digests(digests(statistics), meta.get("statistics") or {})
+        return Restored(step, state, meta, meta.get("statistics") if statistics is None else statistics)
 
     def _pass_over(self, step: int, problem: str, used: int) -> None:
         """Names a damaged checkpoint, and moves it aside, so that training can write that step again."""
@@ -327,6 +360,17 @@ def read_checkpoint(experiment: Experiment, workdir: Path, template: Any, step: 
     if step == "best":
         _log.info("%s", _choice(best, restored.step, experiment.best_metric))
     return restored
+
+
+def stored_spec(workdir: Path) -> DataSpec | None:
+    """Returns what a run's newest checkpoint says of the data, which need not be opened then; None if it says nothing.
+
+    It says nothing if there is none, or none that is whole, or if an earlier version made it.
+    """
+    if not (workdir / "checkpoints").is_dir():
+        return None
+    with closing(Checkpoints(workdir, read_only=True)) as checkpoints:
+        return checkpoints.spec()
 
 
 def _choice(best: Best | None, step: int, wanted: Column) -> str:
@@ -393,7 +437,7 @@ def _manager(directory: Path, policy: preservation_policy.PreservationPolicy, re
             # of the wall clock, and a save must not fail when that clock jumps forward.
             async_options=ocp.AsyncOptions(create_directories_asynchronously=False, timeout_secs=10**9),
         ),
-        item_names=("state", "meta"),
+        item_names=("state", "meta", "statistics"),
     )
 
 
@@ -412,6 +456,11 @@ def _as_numpy_template(leaf: Any) -> np.ndarray:
 def _leaves(tree: Any) -> Iterator[tuple[str, np.ndarray]]:
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
         yield jax.tree_util.keystr(path, simple=True, separator="/"), leaf
+
+
+def _check_digests(found: Mapping[str, str], recorded: Mapping[str, str | None]) -> None:
+    if wrong := sorted(name for name in found.keys() | recorded.keys() if found.get(name) != recorded.get(name)):
+        raise ValueError(f"{len(wrong)} of {len(found)} arrays differ from their digests, first {wrong[0]}")
 
 
 def _under(arrays: Mapping[str, str], fields: Iterable[str]) -> dict[str, str]:
