@@ -135,9 +135,8 @@ def nearest(square: np.ndarray, k: int) -> np.ndarray:
     """
     if square.shape[1] <= k:
         raise ValueError(f"a {k}-NN manifold needs more than {k} examples, and there are {square.shape[1]}")
-    # Position 0 is a distance of 0: that to the example itself.
-    radii: np.ndarray = np.partition(square, k, axis=1)[:, k]
-    return radii
+    # Position 0 is a distance of 0: that to the example itself. A copy of all distances would take longer to make.
+    return np.concatenate([np.partition(square[i : i + ROWS], k, axis=1)[:, k] for i in range(0, len(square), ROWS)])
 
 
 def _float64(features: np.ndarray) -> np.ndarray:
@@ -154,10 +153,11 @@ def _number(rows: np.ndarray, number: dict[bytes, int]) -> np.ndarray:
 
 def _between(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Returns the squared distances, float32 `[n, m]` from sums in float64, between points `[n, D]` and `[m, D]`."""
-    square = np.empty((len(a), len(b)), np.float32)
+    square, product = np.empty((len(a), len(b)), np.float32), np.empty((ROWS, len(b)))
     left, right = _factors(a)[0], _factors(b)[1]
     for i in range(0, len(a), ROWS):
-        np.maximum(left[i : i + ROWS] @ right, 0, out=square[i : i + ROWS], casting="same_kind")
+        rows = np.matmul(left[i : i + ROWS], right, out=product[: len(a) - i])
+        np.maximum(rows, 0, out=square[i : i + ROWS], casting="same_kind")
     return square
 
 
