@@ -1,10 +1,12 @@
 """The loop and its hooks, and that every combination resumes to the same bits."""
 
+import contextlib
 import dataclasses
 import functools
 import json
 import re
 import sys
+import threading
 
 import chex
 import jax
@@ -57,7 +59,7 @@ def test_the_first_step_that_is_not_finite_is_named():
         mean_losses(Call(100, 105, losses))
 
 
-def counted(hooks, *, step=0, num_steps=12, stop_after=99):
+def counted(hooks, *, step=0, num_steps=12, stop_after=99, overlap=False):
     """Runs the loop around a step that counts, and returns what each hook was called with."""
     seen, calls = [], []
 
@@ -75,12 +77,14 @@ def counted(hooks, *, step=0, num_steps=12, stop_after=99):
         steps_per_call=5,
         stop_asked=lambda: len(calls) >= stop_after,
         progress=lambda step: seen.append(("progress", step)),
+        overlap=overlap,
     )
     return seen, end
 
 
-def test_hooks_are_called_in_their_order_when_due_and_at_the_last_step():
-    seen, end = counted([("save", (6,), True), ("log", (4, 6), False)])
+@pytest.mark.parametrize("overlap", [False, True])
+def test_hooks_are_called_in_their_order_when_due_and_at_the_last_step(overlap):
+    seen, end = counted([("save", (6,), True), ("log", (4, 6), False)], overlap=overlap)
     assert end == (12, 12)
     assert [entry[:3] for entry in seen if entry[0] != "progress"] == [
         ("log", 4, None), ("save", 6, 6), ("log", 6, 6), ("log", 8, None), ("save", 12, 12), ("log", 12, 12),
@@ -100,6 +104,51 @@ def test_hooks_of_one_step_share_its_row():
         num_steps=5, steps_per_call=5, stop_asked=lambda: False, progress=lambda step: None,
     )  # fmt: skip
     assert rows == [{"loss": 0.0, "score": 7.0}]
+
+
+def overlapped(hooks, reached, losses=0.0):
+    """Runs 25 steps of a loop that overlaps its hooks; `reached` is set after step 15. Returns the error, if any."""
+    add = jax.jit(lambda state, n: state + n, donate_argnums=0)
+
+    def advance(state, n):
+        state = add(state, n)
+        if state == 15:
+            reached.set()
+        return state, {"loss": np.full((1, n), losses if state == 20 else 0.0)}
+
+    with pytest.raises(Exception, match="the hook|loss is") if losses else contextlib.nullcontext() as raised:
+        run_loop(
+            advance, jnp.int32(0), 0, hooks,
+            num_steps=25, steps_per_call=5, stop_asked=lambda: False, progress=lambda step: None, overlap=True,
+        )  # fmt: skip
+    return raised
+
+
+def test_hooks_run_on_a_copy_of_the_state_while_the_next_calls_are_computed():
+    reached, found = threading.Event(), []
+
+    def hook(step, state, row):
+        assert reached.wait(10)  # The next call overwrites the state of step 10 before it is read here.
+        found.append((step, int(state)))
+
+    overlapped([Hook(hook, (10,))], reached)
+    assert found == [(10, 10), (20, 20), (25, 25)]
+
+
+@pytest.mark.parametrize("fails", [True, False])
+def test_an_error_of_an_overlapped_hook_comes_before_later_ones_and_ends_the_hooks(fails):
+    reached, found = threading.Event(), []
+
+    def hook(step, state, row):
+        assert reached.wait(10)
+        if fails:
+            raise UserError("the hook failed")
+        found.append(step)
+
+    log = Hook(lambda step, state, row: found.append(f"row {step}"), (5,), needs_state=False)
+    raised = overlapped([Hook(hook, (10,)), log], reached, losses=np.nan)
+    assert raised.match("the hook failed" if fails else "loss is nan at step 16")
+    assert found == (["row 5"] if fails else ["row 5", 10, "row 10", "row 15"])
 
 
 def test_a_stop_ends_the_loop_after_the_call_in_progress_and_no_row_is_lost():

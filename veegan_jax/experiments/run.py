@@ -76,6 +76,7 @@ def train(config: ConfigDict, workdir: Path) -> Outcome:
             steps_per_call=config.steps_per_call,
             stop_asked=stop.asked,
             progress=run.writer.advance if run else lambda step: None,
+            overlap=len(devices) == 1,
         )
 
         def end() -> str | None:

@@ -98,7 +98,7 @@ def precision_recall_of(d: Distances) -> dict[str, float]:
     """Computes `precision` and `recall`, in %. Exact copies score 100 %, however often the data repeat."""
     radii, sample_radii = d.real.radii(NEIGHBOUR), nearest(d.samples, NEIGHBOUR)
     precision = np.mean(np.any(d.cross <= radii[:, None], axis=0))
-    recall = np.mean(np.any(d.cross <= sample_radii, axis=1))
+    recall = np.mean(np.count_nonzero(d.cross <= sample_radii, axis=1) > 0)  # `any` along rows takes ten times as long
     return {"precision": 100 * float(precision), "recall": 100 * float(recall)}
 
 

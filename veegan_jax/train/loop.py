@@ -1,6 +1,8 @@
 """The loop around the compiled step. It knows nothing but hooks, which are called between calls of the step."""
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -19,7 +21,8 @@ class Hook(NamedTuple):
     """Something that is done every few steps.
 
     Attributes:
-        run: `run(step, state, row)`; hooks that are due at one step are called in their order, with the same row.
+        run: `run(step, state, row)`; hooks that are due at one step are called in their order, with the same row. They
+            run on another thread where the loop overlaps them with training.
         every: the hook is due at each multiple of any of these numbers of steps, and at the last step.
         needs_state: whether `run` reads the state, which the next call of the step overwrites. A hook that does not is
             given None, and runs while the next call is computed.
@@ -48,6 +51,52 @@ class Call(NamedTuple):
     scalars: Mapping[str, jax.Array]
 
 
+class Background:
+    """Runs pieces of work on another thread, one after another in their order; none runs after one that failed.
+
+    The thread computes on one core: OpenBLAS's threads wait for one another in a busy loop, which is ruinous where
+    training needs the cores.
+    """
+
+    def __init__(self) -> None:
+        self._thread = ThreadPoolExecutor(1, "hooks")
+        self._last: Future[None] | None = None
+
+    def __enter__(self) -> "Background":
+        return self
+
+    def run(self, work: Callable[[], None]) -> None:
+        """Lets some work be done after what was given before."""
+        self._last = self._thread.submit(self._after, self._last, work)
+
+    def _after(self, before: Future[None] | None, work: Callable[[], None]) -> None:
+        from threadpoolctl import threadpool_limits
+
+        if before:
+            before.result()  # An error there is the error of all that comes after it.
+        with threadpool_limits(1, user_api="blas"):
+            work()
+
+    def check(self) -> None:
+        """Raises the error of work that has failed."""
+        if self._last and self._last.done():
+            self._last.result()
+
+    def wait(self) -> None:
+        """Returns when all work is done; raises the error of work that failed."""
+        if self._last:
+            self._last.result()
+
+    def __exit__(self, kind: type[BaseException] | None, *exception: object) -> None:
+        """Waits for all work, whose error comes first since it is of an earlier step; after Ctrl-C none is begun."""
+        try:
+            if kind is None or issubclass(kind, Exception):
+                self.wait()
+        finally:
+            # What is in progress ends before the folder of the run is free for another process.
+            self._thread.shutdown(cancel_futures=True)
+
+
 def run_loop(
     advance: Callable[[TrainState, int], tuple[TrainState, Mapping[str, jax.Array]]],
     state: TrainState,
@@ -58,6 +107,7 @@ def run_loop(
     steps_per_call: int,
     stop_asked: Callable[[], bool],
     progress: Callable[[int], None],
+    overlap: bool = False,
 ) -> tuple[TrainState, int]:
     """Trains from `step` to `num_steps`, or until a stop is asked for.
 
@@ -70,6 +120,8 @@ def run_loop(
         steps_per_call: the largest number of steps in one call.
         stop_asked: asked once before each call.
         progress: called with each step whose losses are known to be finite.
+        overlap: whether hooks run while the next calls of the step are computed, on a copy of the state. It is for one
+            process with one device: the devices of several would wait for one another's computations.
 
     Returns:
         The last state and step.
@@ -82,22 +134,38 @@ def run_loop(
     def finish(call: Call, state: TrainState | None) -> None:
         row = mean_losses(call)
         progress(call.end)
-        call_hooks(hooks, call.end, num_steps, put_together(state), row)
+        if not due_hooks(hooks, call.end, num_steps, state):
+            return
+        if state is not None or not overlap:
+            background.wait()  # so that there is one copy of the state at most
+        state = put_together(state)
+        if not overlap or call.end == num_steps:
+            call_hooks(hooks, call.end, num_steps, state, row)
+            return
+        kept = jax.device_put(state, may_alias=False)  # the next call of the step overwrites the state
+        background.run(partial(call_hooks, hooks, call.end, num_steps, kept, row))
 
     cadences = [steps_per_call, *(every for hook in hooks for every in hook.every)]
     unread: Call | None = None
-    while step < num_steps and not stop_asked():
-        end = next_stop(step, num_steps, cadences)
-        state, scalars = advance(state, end - step)
-        if unread:  # The scalars of the call before are read while this call is computed.
+    with Background() as background:
+        while step < num_steps and not stop_asked():
+            background.check()
+            end = next_stop(step, num_steps, cadences)
+            state, scalars = advance(state, end - step)
+            if unread:  # The scalars of the call before are read while this call is computed.
+                finish(unread, None)
+            unread, step = Call(step, end, scalars), end
+            if any(hook.needs_state and hook.due(step, num_steps) for hook in hooks):
+                finish(unread, state)
+                unread = None
+        if unread:
             finish(unread, None)
-        unread, step = Call(step, end, scalars), end
-        if any(hook.needs_state and hook.due(step, num_steps) for hook in hooks):
-            finish(unread, state)
-            unread = None
-    if unread:
-        finish(unread, None)
     return put_together(state), step
+
+
+def due_hooks(hooks: Sequence[Hook], step: int, last: int, state: TrainState | None) -> list[Hook]:
+    """Returns the hooks that are due at a step, in their order; without a state, those that do not need it."""
+    return [hook for hook in hooks if hook.due(step, last) and (state is not None or not hook.needs_state)]
 
 
 def call_hooks(hooks: Sequence[Hook], step: int, last: int, state: TrainState | None, row: Row) -> None:
@@ -110,8 +178,7 @@ def call_hooks(hooks: Sequence[Hook], step: int, last: int, state: TrainState | 
         state: after that step; None to call only the hooks that do not need it.
         row: the losses of the step.
     """
-    due = [hook for hook in hooks if hook.due(step, last) and (state is not None or not hook.needs_state)]
-    if due:
+    if due := due_hooks(hooks, step, last, state):
         processes.run_on_primary(f"step {step}", lambda: [hook.run(step, state, row) for hook in due])
 
 
