@@ -94,7 +94,7 @@ def run() -> None:
     open_streams()
     faulthandler.enable()
     # JAX makes a million objects while it is imported and traces, almost all of which stay. Python would look through
-    # them for garbage again and again, which is a tenth of the time until the first result.
+    # them for garbage again and again, which takes up to a sixth of the time until the first result.
     gc.set_threshold(100_000, 50, 100)
     _prefer_packages()
     code = reported(lambda: main(sys.argv))
