@@ -346,7 +346,7 @@ def test_settings_are_said_at_the_start_and_changes_when_a_run_is_resumed():
     before = versions(effective(config))
     with jax.threefry_partitionable(False):
         assert "settings that change numbers: jax_threefry_partitionable False" in banner(config, 1, Path("w"), None)
-        lines = list(banner(config, 1, Path("w"), Restored(4, None, {"versions": before})))
+        lines = list(banner(config, 1, Path("w"), Restored(4, None, {"versions": before}, None)))
     assert "bits may differ from an uninterrupted run: jax_threefry_partitionable None → False" in lines
 
 
