@@ -81,6 +81,8 @@ def draw(curves: Mapping[str, Sequence[Mapping[str, float]]], path: Path) -> Non
             axis.loglog(values, [row[quantity] for row in rows], "o-")
             axis.loglog(values, [rows[-1][quantity] * n / values[-1] for n in values], ":", color="grey")
             axis.set(xlabel=name, ylabel=label)
+            axis.set_xticks(values, [f"{n:,}" for n in values])
+            axis.minorticks_off()
     figure.savefig(path, dpi=150)
 
 

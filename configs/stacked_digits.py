@@ -2,7 +2,7 @@
 
     python -m veegan_jax.main --config configs/stacked_digits.py
 
-Expected (docs/results): 1,000 modes, reverse KL 0.1125, in 87 s on two CPU cores; over three seeds
+Expected (docs/results): 1,000 modes, reverse KL 0.1125, in 58 s on two CPU cores; over three seeds
 (--config.num_seeds=3) 1,000 ± 0 modes and reverse KL 0.1122 ± 0.004374.
 
 The paper's loss alone misses modes here: 963 are found (docs/results has the command). The differences are two packed
