@@ -144,15 +144,19 @@ def test_configs_import_one_another_whatever_else_is_called_configs(installed, t
             {"configs/other.py": "SEED = 4\n", "configs/mine.py": "from configs.other import SEED\n"},
             "config.seed is -4",
         ),
+        (
+            {"configs/other.py": "SEED = 6\n", "configs/best/mine.py": "from configs.other import SEED\n"},
+            "config.seed is -6",
+        ),
         ({"own/other.py": "SEED = 5\n", "own/mine.py": "from own.other import SEED\n"}, "config.seed is -5"),
         ({"own/mine.py": "from configs import ring\nSEED = len(ring.__name__)\n"}, "config.seed is -12"),
     ],
 )
 def test_a_config_of_ones_own_imports_its_neighbours_and_ours(fork_server, tmp_path, project, says):
     for name, content in project.items():
-        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(content)
-    (mine,) = tmp_path.glob("*/mine.py")
+    (mine,) = tmp_path.rglob("mine.py")
     body = "def get_config():\n    c = base_config()\n    c.seed = -SEED\n    return c\n"
     mine.write_text(f"from veegan_jax.config.fields import base_config\n{mine.read_text()}{body}")
     (tmp_path / "elsewhere").mkdir()

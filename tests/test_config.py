@@ -11,6 +11,7 @@ import pytest
 from configs import compare
 from tests.data_files import tiny_options
 from tests.helpers import ROOT, tiny
+from veegan_jax.cli.config_file import known_configs
 from veegan_jax.config.build import build
 from veegan_jax.config.convert import comparison, differences, effective, from_effective, from_json
 from veegan_jax.config.fields import REGISTRIES, Field, all_fields, base_config, field_names, options, sections
@@ -207,10 +208,10 @@ def load(path):
     return namespace
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.py")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", known_configs().values(), ids=lambda path: path.stem)
 def test_every_config_builds_and_says_how_to_run_it(path):
     namespace = load(path)
-    assert f"python -m veegan_jax.main --config configs/{path.name}" in namespace["__doc__"]
+    assert f"python -m veegan_jax.main --config {path.relative_to(ROOT)}" in namespace["__doc__"]
     variants = compare.DATA if inspect.signature(namespace["get_config"]).parameters else [None]
     for variant in variants:
         config = namespace["get_config"](*filter(None, [variant]))

@@ -1,6 +1,7 @@
 """What is installed: packages, configs, types and the command. `.ci/check-wheel` builds the wheel and tries it."""
 
 import tomllib
+from pathlib import Path
 
 from tests.helpers import ROOT
 
@@ -9,8 +10,9 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 def test_every_folder_of_the_package_is_installed_and_the_configs_within_it():
     folders = {file.parent.relative_to(ROOT) for file in (ROOT / "veegan_jax").rglob("*.py")}
+    folders |= {Path("veegan_jax") / file.parent.relative_to(ROOT) for file in (ROOT / "configs").rglob("*.py")}
     listed = PROJECT["tool"]["setuptools"]["packages"]
-    assert sorted(listed) == sorted([*(".".join(folder.parts) for folder in folders), "veegan_jax.configs"])
+    assert sorted(listed) == sorted(".".join(folder.parts) for folder in folders)
     assert PROJECT["tool"]["setuptools"]["package-dir"] == {"veegan_jax.configs": "configs"}
 
 

@@ -20,9 +20,9 @@ _PACKAGE = Path(__file__).resolve().parent.parent
 CONFIGS = _PACKAGE / "configs" if (_PACKAGE / "configs").is_dir() else _PACKAGE.parent / "configs"
 
 
-def known_configs() -> list[str]:
-    """Returns the names of the project's own configs, as `ring`."""
-    return sorted(file.stem for file in CONFIGS.glob("*.py") if file.stem != "__init__")
+def known_configs() -> dict[str, Path]:
+    """Returns the project's own configs, also those in folders as `configs/recipes`, by name, as `ring`."""
+    return {file.stem: file for file in sorted(CONFIGS.rglob("*.py")) if file.stem != "__init__"}
 
 
 def find(given: str) -> str:
@@ -42,7 +42,7 @@ def find(given: str) -> str:
     if kind in (".py", ".json"):
         return given
     if name in (known := known_configs()):
-        return f"{CONFIGS / name}.py{colon}{variant}"
+        return f"{known[name]}{colon}{variant}"
     if re.fullmatch(r"[\w-]+", name) and not Path(name).exists():
         raise UserError(f"--config {name}: it is neither a file nor the name of a config; {suggestion(name, known)}")
     raise UserError(
@@ -134,13 +134,15 @@ def _run(file: Path, arguments: Sequence[str]) -> object:
 def _let_import_configs(folder: Path) -> None:
     """Lets the configs of a folder import one another as `from configs import NAME`, whatever else is called configs.
 
-    In a folder of another name that import finds the project's own configs, unless something else is called configs.
+    The folder may lie within one that is called configs. In a folder of any other name that import finds the project's
+    own configs, unless something else is called configs.
     """
-    if folder.name != "configs":
+    within = [parent for parent in (folder, *folder.parents) if parent.name == "configs"]
+    if not within:
         sys.path.append(str(folder.parent))
         if importlib.util.find_spec("configs"):
             return
-        folder = CONFIGS
+    folder = within[0] if within else CONFIGS
     for name in [name for name in sys.modules if name.partition(".")[0] == "configs"]:
         del sys.modules[name]
     spec = importlib.machinery.PathFinder.find_spec("configs", [str(folder.parent)])

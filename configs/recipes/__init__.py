@@ -1,0 +1,41 @@
+"""The rule from which the best recipes follow: VEEGAN with a modern critic, and numbers that depend on the data."""
+
+from ml_collections import ConfigDict
+
+from veegan_jax.config import base_config
+
+
+def best(data: str, *, gamma: float, latent_dim: int, std: float) -> ConfigDict:
+    """Returns VEEGAN's objective with relativistic pairs, R1 and R2 penalties, and a second critic of x alone.
+
+    Args:
+        data: The source of data.
+        gamma: The weight γ of both penalties, in squared units of the data.
+        latent_dim: The number of latents K, more than the dimensions in which the data vary from mode to mode.
+        std: The σ of p(z|x): how much of a latent the critic of pairs lets x leave open.
+    """
+    c = base_config()
+    c.data = data
+    c.latent_dim = latent_dim
+    c.veegan.adversarial_loss = "relativistic"
+    c.veegan.x_critic = 1.0
+    # The weight is small because a larger one drowns what the critics say.
+    c.veegan.reconstruction_weight = 0.002
+    c.veegan.reconstructor_std = std
+    c.penalty.r1 = c.penalty.r2 = gamma
+    for player in ("gen", "disc"):
+        c.optim[player].schedule = "cosine"
+    return c
+
+
+def best_on_plane(data: str, *, gamma: float) -> ConfigDict:
+    """Returns the recipe for points of the plane: three layers of 128 units and large batches."""
+    c = best(data, gamma=gamma, latent_dim=16, std=0.1)
+    c.mlp.gen_hidden = c.mlp.rec_hidden = c.mlp.disc_hidden = (128, 128, 128)
+    for player in ("gen", "disc"):
+        c.optim[player].learning_rate = 3e-3
+    c.batch_size = 256
+    c.ema_half_life = 128_000.0
+    c.num_steps = 30_000
+    c.eval_every = c.save_every = 5_000
+    return c

@@ -1,0 +1,18 @@
+"""VEEGAN on stacked digits, the best recipe.
+
+python -m veegan_jax.main --config configs/recipes/stacked_digits_best.py
+"""
+
+from ml_collections import ConfigDict
+
+from configs.recipes import best
+
+
+def get_config() -> ConfigDict:
+    c = best("stacked_digits", gamma=10.0, latent_dim=32, std=0.5)
+    c.mlp.gen_hidden = c.mlp.rec_hidden = c.mlp.disc_hidden = (512, 512)
+    c.batch_size = 128
+    c.ema_half_life = 128_000.0
+    c.num_steps = 16_000
+    c.eval_every = c.save_every = 4_000
+    return c
