@@ -34,8 +34,10 @@ def best_on_plane(data: str, *, gamma: float) -> ConfigDict:
     c.mlp.gen_hidden = c.mlp.rec_hidden = c.mlp.disc_hidden = (128, 128, 128)
     for player in ("gen", "disc"):
         c.optim[player].learning_rate = 3e-3
+    c.update_order = "alternating"
     c.batch_size = 256
     c.ema_half_life = 128_000.0
-    c.num_steps = 30_000
+    c.eval_samples = 20_000  # 2,500 samples, the paper's number, do not tell 98.0 % from 98.5 %
+    c.num_steps = 60_000
     c.eval_every = c.save_every = 5_000
     return c

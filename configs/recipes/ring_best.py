@@ -1,6 +1,6 @@
 """VEEGAN on the ring, the best recipe.
 
-python -m veegan_jax.main --config configs/recipes/ring_best.py
+    python -m veegan_jax.main --config configs/recipes/ring_best.py
 """
 
 from ml_collections import ConfigDict
@@ -9,4 +9,6 @@ from configs.recipes import best_on_plane
 
 
 def get_config() -> ConfigDict:
-    return best_on_plane("ring", gamma=0.00625)
+    c = best_on_plane("ring", gamma=0.00625)
+    c.num_steps = 30_000
+    return c
