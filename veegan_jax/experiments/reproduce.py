@@ -258,15 +258,15 @@ def comparison_table(wanted: Sequence[Unit], cells: Mapping[str, Cell], budget: 
     real = real_scores(everything)
     config, num = wanted[0].config, max((cell.samples for cell in everything), default=0)
     notes = [*_protocol(wanted, everything), _budget_note(budget), *_diverged(wanted, cells)]
-    columns = [COLUMNS[name] for name in real if name in COLUMNS]
-    return score_table(
-        config.data, columns, {**scores, "real data": [real] if real else []}, notes, num, published(config)
-    )
+    others = published(config)
+    shown = dict.fromkeys((*real, *(name for row in others.values() for name in row)))
+    columns = [COLUMNS[name] for name in shown if name in COLUMNS]
+    return score_table(config.data, columns, {**scores, "real data": [real] if real else []}, notes, num, others)
 
 
 def joint_table(wanted: Sequence[Unit], cells: Mapping[str, Cell], budget: float) -> str:
     """Returns the main scores of several comparisons side by side, each row above published figures, as Markdown."""
-    groups, notes = [], []
+    groups, notes = [], dict[str, list[str]]()
     for name in dict.fromkeys(unit.comparison for unit in wanted):
         own = [unit for unit in wanted if unit.comparison == name]
         rows, config = by_row(own, cells), own[0].config
@@ -280,8 +280,10 @@ def joint_table(wanted: Sequence[Unit], cells: Mapping[str, Cell], budget: float
             texts[row] = {column: f"{text}{how_many}".strip() for column, text in shown.items()}
         columns = [COLUMNS[column] for column in SHOWN[config.data]]
         groups.append(Group(config.data, columns, texts, score_texts([real], num) if real else {}, published(config)))
-        notes.append(f"{config.data}: {', '.join([*_protocol(own, everything), *_diverged(own, cells)])}")
-    return grouped_table(groups, [*notes, _budget_note(budget)])
+        for note in (*_protocol(own, everything), *_diverged(own, cells)):
+            notes.setdefault(note, []).append(config.data)
+    merged = [note if len(data) == len(groups) else f"{', '.join(data)}: {note}" for note, data in notes.items()]
+    return grouped_table(groups, [*merged, _budget_note(budget)])
 
 
 def _how_many(row: str, found: Sequence[Cell], wanted: Sequence[Unit]) -> str:
@@ -295,9 +297,12 @@ def _how_many(row: str, found: Sequence[Cell], wanted: Sequence[Unit]) -> str:
 
 def _protocol(wanted: Sequence[Unit], cells: Sequence[Cell]) -> list[str]:
     """Returns how long a comparison trains, its seeds, and how it is measured, as the notes of a table."""
-    config, seeds = wanted[0].config, sorted({unit.config.seed for unit in wanted})
+    lengths: dict[str, list[str]] = {}
+    for row, config in {unit.row: unit.config for unit in wanted}.items():
+        lengths.setdefault(f"{config.num_steps:,} steps of {config.batch_size} examples", []).append(row)
+    trained = [length if len(lengths) == 1 else f"{', '.join(rows)}: {length}" for length, rows in lengths.items()]
     measured = next((cell.notes for cell in cells if cell.notes), [])
-    return [f"{config.num_steps:,} steps of {config.batch_size} examples", seeds_note(seeds), *measured]
+    return [*trained, seeds_note(sorted({unit.config.seed for unit in wanted})), *measured]
 
 
 def _budget_note(budget: float) -> str:
