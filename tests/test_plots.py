@@ -53,6 +53,10 @@ def test_curves_draw_measured_steps_and_the_ceiling():
     assert (list(model.get_xdata()), list(model.get_ydata())) == ([2, 4], [0.5, 0.25])
     assert set(ceiling.get_ydata()) == {0.1}
     assert axis.get_title() == "reverse KL (nats) ↓"
+    # A score that real data have none of is drawn by itself, and a loss is not.
+    _, axis = plots.draw_curves({"model": curve([{"step": 1, "reconstruction": 0.5, "loss/gen": 3}])}, {"kl": 0.1}).axes
+    (model,) = axis.get_lines()
+    assert list(model.get_ydata()) == [0.5]
 
 
 def test_the_rows_of_a_comparison_are_lines_with_a_band_of_the_standard_error():
@@ -63,7 +67,7 @@ def test_the_rows_of_a_comparison_are_lines_with_a_band_of_the_standard_error():
     mean = mean_curve(seeds)
     assert mean == {"step": [10, 20], "kl": [2.0, pytest.approx(0.6)], "kl/se": [1.0, pytest.approx(0.1)]}
     assert mean_curve(seeds[:1]) == seeds[0]
-    (axis,) = plots.draw_curves({"gan": seeds[0], "veegan": mean}, {"kl": 0.0}).axes
+    axis, _ = plots.draw_curves({"gan": seeds[0], "veegan": mean}, {"kl": 0.0}).axes
     gan, veegan, _ = axis.get_lines()
     assert [line.get_label() for line in axis.get_lines()] == ["gan", "veegan", "real data"]
     assert list(veegan.get_ydata()) == [2.0, pytest.approx(0.6)]

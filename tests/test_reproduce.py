@@ -95,7 +95,8 @@ def test_a_cell_says_all_of_its_run(computed):
     assert (cell.replicas, cell.real) == (results["replicas"], results["real"])
     assert cell.curve["step"] == [2, 4]
     assert cell.curve["modes"][-1] == cell.replicas[0]["modes"]
-    assert "loss/gen" not in cell.curve
+    assert len(cell.curve["loss/gen"]) == 2
+    assert "steps_per_second" not in cell.curve
     assert any("64 samples" in note for note in cell.notes)
     assert {"jax", "device", "veegan_jax"} <= set(cell.versions)
     assert cell.config["latent_dim"] == 3

@@ -105,20 +105,23 @@ def draw_curves(curves: Mapping[str, Curve], ceiling: Mapping[str, float]) -> "F
 
     Args:
         curves: the curve of each line, by the line's name; steps without a measurement of a score are passed over.
-        ceiling: the real-data row; its names are the scores drawn. Where it is empty, so is the figure.
+        ceiling: the real-data row. Its scores are drawn, and all others that are columns of tables, without a line of
+            real data. Where there are none, the figure is empty.
     """
-    columns = min(CURVES, max(len(ceiling), 1))
-    rows_of_axes = max(math.ceil(len(ceiling) / columns), 1)
+    names = dict.fromkeys((*ceiling, *(name for name in COLUMNS if any(name in curve for curve in curves.values()))))
+    columns = min(CURVES, max(len(names), 1))
+    rows_of_axes = max(math.ceil(len(names) / columns), 1)
     width, height = 3.4 * columns, 2.8 * rows_of_axes
     # A layout engine would take three quarters of the time, since it measures every text of every axis twice.
     figure = _figure(figsize=(width, height), layout=None)
     margins = {"left": 0.7 / width, "right": 1 - 0.15 / width, "bottom": 0.5 / height, "top": 1 - 0.4 / height}
     figure.subplots_adjust(**margins, wspace=0.3, hspace=0.5)
-    for i, (name, best) in enumerate(ceiling.items(), 1):
+    for i, name in enumerate(names, 1):
         axis = figure.add_subplot(rows_of_axes, columns, i)
-        for (label, curve), color in zip(curves.items(), itertools.cycle(COLORS), strict=False):
-            _line(axis, curve, name, label, color)
-        axis.axhline(best, color="tab:blue", linestyle="--", label="real data")
+        for (label, one), color in zip(curves.items(), itertools.cycle(COLORS), strict=False):
+            _line(axis, one, name, label, color)
+        if name in ceiling:
+            axis.axhline(ceiling[name], color="tab:blue", linestyle="--", label="real data")
         axis.set(title=COLUMNS[name].title if name in COLUMNS else name, xlabel="step")
         axis.locator_params(axis="x", nbins=4)
         axis.ticklabel_format(axis="y", useOffset=False)
@@ -127,13 +130,13 @@ def draw_curves(curves: Mapping[str, Curve], ceiling: Mapping[str, float]) -> "F
     return figure
 
 
-def _line(axis: "Axes", curve: Curve, name: str, label: str, color: str) -> None:
+def _line(axis: "Axes", one: Curve, name: str, label: str, color: str) -> None:
     """Draws one score over the steps at which it was measured, with a band of ± its standard error if that is known."""
-    absent = [None] * len(curve["step"])
-    values, errors = curve.get(name, absent), curve.get(f"{name}/se", absent)
+    absent = [None] * len(one["step"])
+    values, errors = one.get(name, absent), one.get(f"{name}/se", absent)
     points = [
         (step, value, error)
-        for step, value, error in zip(curve["step"], values, errors, strict=True)
+        for step, value, error in zip(one["step"], values, errors, strict=True)
         if step is not None and value is not None
     ]
     steps, means = [step for step, _, _ in points], [value for _, value, _ in points]

@@ -46,7 +46,7 @@ class Cell(NamedTuple):
         real: the scores of as many real examples; empty if the run has diverged.
         samples: the number of samples in a measurement; 0 if the run has diverged.
         notes: how scores are measured and defined.
-        curve: the scores over the steps, the mean where there are several replicas.
+        curve: scores and losses at the steps that were measured, the mean where there are several replicas.
         seconds: the time of all steps, without compiling and measuring; None where it is not known.
         versions: the versions and the machine that made the cell.
     """
@@ -98,14 +98,14 @@ def _cell(folder: Path, config: ConfigDict, results: Mapping[str, Any]) -> Cell:
 
 
 def _measured(rows: Sequence[Mapping[str, float]], scores: set[str]) -> dict[str, list[float | None]]:
-    """Returns the curve of these scores and their standard errors, rounded, at the steps where any was measured."""
-
-    def kept(row: Mapping[str, float]) -> dict[str, float]:
-        found = {name: value for name, value in row.items() if name.removesuffix("/se") in scores and value is not None}
-        return {name: float(f"{value:.{DIGITS}g}") for name, value in found.items()}
-
-    measured = [(row["step"], found) for row in rows if (found := kept(row))]
-    return curve([{"step": step, **found} for step, found in measured])
+    """Returns the curve of all that was logged at the steps where any of these scores was measured, rounded."""
+    measured = [
+        {name: value for name, value in row.items() if value is not None and name != "steps_per_second"}
+        for row in rows
+        if any(row.get(name) is not None for name in scores)
+    ]
+    rounded = [{name: float(f"{value:.{DIGITS}g}") for name, value in row.items()} for row in measured]
+    return curve([{**fewer, "step": row["step"]} for row, fewer in zip(measured, rounded, strict=True)])
 
 
 def write_cell(path: Path, cell: Cell) -> None:
