@@ -196,7 +196,7 @@ def test_a_model_whose_scores_are_not_finite_has_diverged(there, monkeypatch):
     assert (cell.diverged, cell.replicas) == ("a score of step 4 is not finite", [])
 
 
-def test_a_cell_that_fails_does_not_stop_the_others_and_is_tried_again(there, monkeypatch):
+def test_a_cell_that_fails_does_not_stop_the_others_and_is_tried_again(there, monkeypatch, capsys):
     wanted = units({"c": comparison()})
     for unit in wanted:
         unit.cell(there / "cells").unlink()
@@ -209,6 +209,7 @@ def test_a_cell_that_fails_does_not_stop_the_others_and_is_tried_again(there, mo
     monkeypatch.setattr(training, "train", train)
     done = reproduce(wanted, there / "runs", there / "cells")
     assert done.failed == {NAMES[0]: "out of memory"}
+    assert "in train\n    raise RuntimeError" in capsys.readouterr().err
     assert list(read_cells(wanted, there / "cells").found) == NAMES[1:]
     results.with_suffix(".away").rename(results)
     assert reproduce(wanted, there / "runs", there / "cells").failed == {}

@@ -1,5 +1,6 @@
 """Comparisons that are computed cell by cell, one seed of one row at a time, so that each cell is computed once."""
 
+import traceback
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -139,6 +140,8 @@ class Reproduced(NamedTuple):
 def reproduce(wanted: Sequence[Unit], workdir: Path, folder: Path, row: str = "") -> Reproduced:
     """Computes the cells that are not there. A cell that fails or diverges does not stop the others.
 
+    The traceback of an error that the user cannot mend is printed, too.
+
     A cell that cannot be used, because its file is damaged or is that of another config, is named and left as it is.
     Other processes may compute other cells of the same folder at the same time.
 
@@ -174,6 +177,8 @@ def reproduce(wanted: Sequence[Unit], workdir: Path, folder: Path, row: str = ""
                 elif stopped_by := _compute(unit, workdir, folder):
                     return Reproduced(failed, elsewhere, stopped_by)
         except Exception as error:
+            if not isinstance(error, UserError):
+                traceback.print_exc()
             failed[unit.name] = one_line(error)
             _say(f"{unit.name}: {failed[unit.name]}")
     return Reproduced(failed, elsewhere, None)
