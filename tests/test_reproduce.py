@@ -146,6 +146,17 @@ def test_a_cell_of_another_config_is_named_and_neither_used_nor_overwritten(ther
     assert list(read_cells(wanted, there / "cells").found) == ["c/veegan.seed0", "c/veegan.seed1"]
 
 
+def test_a_cell_of_a_version_that_lacks_a_field_is_that_of_the_fields_default(there):
+    (unit, *_) = units({"c": comparison()})
+    path = unit.cell(there / "cells")
+    assert '"spectral_norm": false, ' in path.read_text()
+    path.write_text(path.read_text().replace('"spectral_norm": false, ', ""))
+    assert read_cell(path, unit.config) is not None
+    unit.config.spectral_norm = True
+    with pytest.raises(UserError, match=r"is of another config \(config.spectral_norm: True, but the run has False\)"):
+        read_cell(path, unit.config)
+
+
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
