@@ -5,7 +5,7 @@ READY := .venv/.ready
 # Some tests wait for processes of their own, so there is one worker more than there are cores.
 WORKERS := -n $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
 
-.PHONY: demo test test-slow test-all lint bench wheel clean
+.PHONY: demo test test-slow test-all lint bench reproduce wheel clean
 
 demo: $(READY) ## trains VEEGAN on stacked digits, and prints how many of the 1000 modes it covers
 	$(BIN)/python -m veegan_jax.main --config configs/stacked_digits.py
@@ -26,6 +26,10 @@ lint: $(READY) ## style and types
 bench: $(READY) ## times the training step beside its peers: runs/bench has a table, a plot and JSON
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench]'
 	$(BIN)/python -m benchmarks.bench
+
+reproduce: $(READY) ## computes what is not yet computed of the paper's tables 1 and 2: docs/reproduction.md
+	$(BIN)/python -m veegan_jax.main --mode reproduce --table 1
+	$(BIN)/python -m veegan_jax.main --mode reproduce --table 2
 
 wheel: $(READY) ## builds the wheel, and checks it in an empty environment
 	.ci/check-wheel

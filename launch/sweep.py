@@ -26,7 +26,7 @@ from veegan_jax import main as command_line
 from veegan_jax.cli.exit_codes import EXIT_ERROR, EXIT_STOPPED
 from veegan_jax.config.convert import comparison
 from veegan_jax.errors import UserError
-from veegan_jax.experiments.compare import finished
+from veegan_jax.experiments.cells import finished
 from veegan_jax.parallel.cores import num_cpus
 
 MAIN = [sys.executable, "-m", "veegan_jax.main"]

@@ -220,6 +220,24 @@ TABLES = {
             "--mode evaluate is the work of one process; several only train",
             ("--coordinator=a:1", "--num_processes=2", "--process_id=0", "--mode=evaluate"),
         ),
+        "table": Bad("--table is '3'; it must be an integer in the range [1, 2]", ("--table=3",)),
+        "budget that is no number": Bad("--budget is 'half'; it must be a", ("--budget=half",)),
+        "budget of nothing": Bad(
+            "--budget is 0; it must be more than 0, as 0.1 for a tenth", ("--mode=reproduce", "--budget=0")
+        ),
+        "table in another mode": Bad("--table is for --mode reproduce, and --mode is train", ("--table=1",)),
+        "cells in another mode": Bad("--cells is for --mode reproduce, and --mode is train", ("--cells=x",)),
+        "nothing to reproduce": Bad(
+            "--mode reproduce needs either --table N or --config CONFIG", ("--mode=reproduce",), config=False
+        ),
+        "two things to reproduce": Bad(
+            "--mode reproduce needs either --table N or --config CONFIG", ("--mode=reproduce", "--table=1")
+        ),
+        "cells that are no path": Bad("--cells is ''; it must be a path", ("--mode=reproduce", "--cells=")),
+        "cells that cannot be written": Bad(
+            "ring.py/ring could not be written",
+            ("--mode=reproduce", f"--cells={RING}"),
+        ),
         "no cluster": Bad("--distributed: JAX finds no cluster here", ("--distributed",), own_process=True),
         "row": Bad("--row is 'gan'; this config compares nothing", ("--row=gan",)),
         "row of a comparison": Bad(

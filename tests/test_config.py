@@ -211,8 +211,10 @@ def load(path):
 @pytest.mark.parametrize("path", known_configs().values(), ids=lambda path: path.stem)
 def test_every_config_builds_and_says_how_to_run_it(path):
     namespace = load(path)
-    assert f"python -m veegan_jax.main --config {path.relative_to(ROOT)}" in namespace["__doc__"]
-    variants = compare.DATA if inspect.signature(namespace["get_config"]).parameters else [None]
+    program = "python -m veegan_jax.main "
+    name = f"--config {path.relative_to(ROOT)}"
+    assert f"{program}{name}" in namespace["__doc__"] or f"{program}--mode reproduce {name}" in namespace["__doc__"]
+    variants = namespace.get("DATA", compare.DATA) if inspect.signature(namespace["get_config"]).parameters else [None]
     for variant in variants:
         config = namespace["get_config"](*filter(None, [variant]))
         config[config.data].update(tiny_options(config.data))

@@ -1,6 +1,7 @@
 """The documentation holds: links, files, commands, flags and fields that it names exist, and its prose is plain."""
 
 import importlib.util
+import os
 import re
 import shlex
 from collections.abc import Iterator
@@ -12,10 +13,12 @@ import yaml
 from tests.helpers import ROOT
 from tests.test_architecture import UNUSUAL
 from veegan_jax import main
-from veegan_jax.cli import exit_codes
+from veegan_jax.cli import config_file, exit_codes, usage
+from veegan_jax.cli.commands import USUAL_CELLS
 from veegan_jax.config.fields import base_config, field_names
 from veegan_jax.data import SOURCES
 from veegan_jax.errors import UserError
+from veegan_jax.experiments.reproduce import joint_table, read_cells, units
 from veegan_jax.inference.model import Run
 from veegan_jax.metrics import COLUMNS
 from veegan_jax.models import MODELS
@@ -204,6 +207,25 @@ def test_every_picture_and_table_of_the_results_has_a_command():
 def test_the_prose_is_plain(doc):
     prose = re.sub(r"```.*?```|`[^`\n]+`|\"[^\"\n]*\"", "", text(doc), flags=re.DOTALL)
     assert [line for line in prose.splitlines() if UNUSUAL.search(line)] == []
+
+
+@pytest.mark.parametrize("table", usage.TABLES)
+def test_the_tables_of_the_paper_are_those_of_the_cells(table, monkeypatch):
+    """UPDATE_DOCS=1 writes them again."""
+    monkeypatch.chdir(ROOT)
+    path, begin = (
+        ROOT / "docs" / "reproduction.md",
+        f"    python -m veegan_jax.main --mode reproduce --table {table}\n\n",
+    )
+    files = [config_file.find(name) for name in usage.TABLES[table]]
+    wanted = units({config_file.usual_workdir(file).name: config_file.read(file, [], []) for file in files})
+    expected = joint_table(wanted, read_cells(wanted, USUAL_CELLS).found, 1)
+    before, _, after = text(path).partition(begin)
+    shown, heading, after = after.partition("\n\n## ")
+    if os.environ.get("UPDATE_DOCS"):
+        path.write_text(f"{before}{begin}{expected}{heading}{after}")
+    else:
+        assert shown == expected
 
 
 def test_exit_codes_are_documented():

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from veegan_jax.evaluation import plots
+from veegan_jax.evaluation.curves import curve, mean_curve
 
 RNG = np.random.default_rng(0)
 POINTS = RNG.standard_normal((500, 2)).astype(np.float32)
@@ -47,20 +48,41 @@ def test_a_damaged_frame_is_named_and_left_out(tmp_path, caplog):
 
 def test_curves_draw_measured_steps_and_the_ceiling():
     rows = [{"step": 1, "loss": 1.0}, {"step": 2, "kl": 0.5}, {"step": 4, "kl": 0.25}, {"step": 5, "kl": None}]
-    (axis,) = plots.draw_curves(rows, {"kl": 0.1}).axes
+    (axis,) = plots.draw_curves({"model": curve(rows)}, {"kl": 0.1}).axes
     model, ceiling = axis.get_lines()
     assert (list(model.get_xdata()), list(model.get_ydata())) == ([2, 4], [0.5, 0.25])
     assert set(ceiling.get_ydata()) == {0.1}
     assert axis.get_title() == "reverse KL (nats) ↓"
+    # A score that real data have none of is drawn by itself, and a loss is not.
+    _, axis = plots.draw_curves({"model": curve([{"step": 1, "reconstruction": 0.5, "loss/gen": 3}])}, {"kl": 0.1}).axes
+    (model,) = axis.get_lines()
+    assert list(model.get_ydata()) == [0.5]
+
+
+def test_the_rows_of_a_comparison_are_lines_with_a_band_of_the_standard_error():
+    seeds = [
+        curve([{"step": 10, "kl": 1.0, "modes": 3.0}, {"step": 20, "kl": 0.5}]),
+        curve([{"step": 10, "kl": 3.0}, {"step": 20, "kl": 0.7}, {"step": 30, "kl": 0.1}]),
+    ]
+    mean = mean_curve(seeds)
+    assert mean == {"step": [10, 20], "kl": [2.0, pytest.approx(0.6)], "kl/se": [1.0, pytest.approx(0.1)]}
+    assert mean_curve(seeds[:1]) == seeds[0]
+    axis, _ = plots.draw_curves({"gan": seeds[0], "veegan": mean}, {"kl": 0.0}).axes
+    gan, veegan, _ = axis.get_lines()
+    assert [line.get_label() for line in axis.get_lines()] == ["gan", "veegan", "real data"]
+    assert list(veegan.get_ydata()) == [2.0, pytest.approx(0.6)]
+    assert gan.get_color() != veegan.get_color()
+    (band,) = axis.collections  # A single seed has no standard error.
+    assert {tuple(point) for point in band.get_paths()[0].vertices[:, :2]} >= {(10.0, 1.0), (10.0, 3.0)}
 
 
 def test_a_score_that_is_in_no_registry_is_drawn_by_its_name():
-    (axis,) = plots.draw_curves([], {"own": 0.1}).axes
+    (axis,) = plots.draw_curves({"model": curve([])}, {"own": 0.1}).axes
     assert axis.get_title() == "own"
 
 
 def test_there_is_a_picture_where_nothing_was_measured(tmp_path):
-    for figure in (plots.draw_curves([{"step": 1}], {}), plots.draw_film({}, POINTS)):
+    for figure in (plots.draw_curves({"model": curve([{"step": 1}])}, {}), plots.draw_film({}, POINTS)):
         plots.save(figure, tmp_path / "empty.png")
         assert (tmp_path / "empty.png").read_bytes().startswith(b"\x89PNG")
 

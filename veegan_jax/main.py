@@ -65,6 +65,16 @@ REFERENCE = flags.DEFINE_string(
     FLAGS,
 )
 ROW = flags.DEFINE_string("row", "", "The only row of a comparison to train.", FLAGS)
+TABLE = flags.DEFINE_integer(
+    "table", None, "The table of the paper to reproduce, 1 or 2, in place of --config.", 1, max(usage.TABLES), FLAGS
+)
+BUDGET = flags.DEFINE_float("budget", 1.0, "The factor on the steps of what is reproduced.", 0, flag_values=FLAGS)
+CELLS = flags.DEFINE_string(
+    "cells",
+    None,
+    "The folder of finished cells; when left out docs/results/cells if that is there, and else the workdir.",
+    FLAGS,
+)
 DISTRIBUTED = flags.DEFINE_bool(
     "distributed", False, "Train together with the other processes of this TPU, GKE, SLURM or Open MPI job.", FLAGS
 )
@@ -126,6 +136,7 @@ def main(argv: Sequence[str]) -> int:
         return 0
     explain.check_rest(rest, FLAGS)
     _check_score_flags()
+    _check_reproduce_flags()
     given = ProcessGroup(COORDINATOR.value, NUM_PROCESSES.value, PROCESS_ID.value, HEARTBEAT_SECONDS.value)
     group = process_group(DISTRIBUTED.value, given)
     if group is None:
@@ -151,6 +162,18 @@ def _check_score_flags() -> None:
         raise UserError("--mode score needs --samples FILE, the samples to score")
     elif (REFERENCE.value is None) == (CONFIG.value is None and WORKDIR.value is None):
         raise UserError("--mode score needs either --reference DATA or --config CONFIG, the real data")
+
+
+def _check_reproduce_flags() -> None:
+    """Checks that what is reproduced is named once, and that flags of reproducing are given for nothing else."""
+    if MODE.value != "reproduce":
+        for flag in (TABLE, BUDGET, CELLS):
+            if flag.value != flag.default:
+                raise UserError(f"--{flag.name} is for --mode reproduce, and --mode is {MODE.value}")
+    elif (TABLE.value is None) == (CONFIG.value is None):
+        raise UserError("--mode reproduce needs either --table N or --config CONFIG, what is computed")
+    elif BUDGET.value <= 0:
+        raise UserError(f"--budget is {BUDGET.value:g}; it must be more than 0, as 0.1 for a tenth of the steps")
 
 
 def parse(argv: Sequence[str]) -> tuple[ConfigDict | None, Path]:
@@ -191,6 +214,8 @@ def _information(rest: Sequence[str]) -> str | None:
 
 def _config_and_workdir(argv: Sequence[str], rest: Sequence[str]) -> tuple[ConfigDict | None, Path]:
     workdir = None if WORKDIR.value is None else local_path(WORKDIR.value, "--workdir")
+    if MODE.value == "reproduce":
+        workdir = workdir or Path("runs") / "reproduce"
     if CONFIG.value is None:
         if workdir or REFERENCE.value is not None:
             return None, workdir or Path()
@@ -198,6 +223,16 @@ def _config_and_workdir(argv: Sequence[str], rest: Sequence[str]) -> tuple[Confi
     file = config_file.find(CONFIG.value)
     _import_jax()
     return config_file.read(file, rest, argv), workdir or config_file.usual_workdir(file)
+
+
+def _comparisons(config: ConfigDict | None) -> dict[str, ConfigDict]:
+    """Returns what --mode reproduce computes: configs, by the names that their runs' folders usually have."""
+    if MODE.value != "reproduce":
+        return {}
+    if config is not None and CONFIG.value is not None:
+        return {config_file.usual_workdir(config_file.find(CONFIG.value)).name: config}
+    files = [config_file.find(name) for name in usage.TABLES[TABLE.value or 1]]
+    return {config_file.usual_workdir(file).name: config_file.read(file, [], []) for file in files}
 
 
 def _run(argv: Sequence[str], rest: Sequence[str], join: Callable[[], None]) -> int:
@@ -218,6 +253,10 @@ def _run(argv: Sequence[str], rest: Sequence[str], join: Callable[[], None]) -> 
         row=ROW.value,
         samples=SAMPLES.value,
         reference=REFERENCE.value,
+        comparisons=_comparisons(config),
+        table=TABLE.value,
+        budget=BUDGET.value,
+        cells=CELLS.value,
     )
     commands.set_environment(options)
     keep_programs()

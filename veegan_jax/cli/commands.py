@@ -5,6 +5,7 @@ import math
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 import jax
@@ -22,6 +23,7 @@ from veegan_jax.evaluation.regions import verdict
 from veegan_jax.evaluation.score import score, score_against
 from veegan_jax.evaluation.scores import Evaluation
 from veegan_jax.experiments.compare import compare, train_row
+from veegan_jax.experiments.reproduce import read_cells, reproduce, units, write_tables
 from veegan_jax.experiments.run import train
 from veegan_jax.inference.model import Run, load_with, open_experiment
 from veegan_jax.paths import local_path
@@ -32,6 +34,10 @@ from veegan_jax.storage.folder import stored_config
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+
+# Where a checkout of the project keeps cells, which git then keeps.
+USUAL_CELLS = Path("docs/results/cells")
 
 
 class Options(NamedTuple):
@@ -47,6 +53,10 @@ class Options(NamedTuple):
         row: the only row of a comparison to train; empty for all rows.
         samples: the file or folder of samples to score; None in other modes.
         reference: the real data to score samples against; None to take those of the config.
+        comparisons: the configs of the comparisons to reproduce by their names; none in other modes.
+        table: the table of the paper to reproduce; None to reproduce one comparison.
+        budget: the factor on the steps of what is reproduced.
+        cells: the folder of cells; None for the usual one.
     """
 
     mode: str
@@ -58,14 +68,18 @@ class Options(NamedTuple):
     row: str = ""
     samples: str | None = None
     reference: str | None = None
+    comparisons: Mapping[str, ConfigDict] = MappingProxyType({})
+    table: int | None = None
+    budget: float = 1.0
+    cells: str | None = None
 
 
 def set_environment(options: Options) -> None:
     """Sets the variables of the environment that the config asks for, before JAX makes its devices."""
     if options.reference:
         return
-    config = _config(options)
-    runs = [config, *comparison(config).values()]
+    configs = options.comparisons.values() or [_config(options)]
+    runs = [run for config in configs for run in (config, *comparison(config).values())]
     versions.set_xla_env(max(run.logical_shards for run in runs), any(run.deterministic for run in runs))
 
 
@@ -97,7 +111,7 @@ def evaluate(options: Options) -> None:
     ceiling = evaluation.measure_real()
     table = tables.table(evaluation, {f"{run.config.objective}, step {run.step:,}": scores}, ceiling)
     print(table)  # before it is written, because the folder may be read-only
-    tables.save_results(options.workdir / f"evaluation_step{run.step}", run.step, scores, ceiling, table)
+    tables.save_results(options.workdir / f"evaluation_step{run.step}", evaluation, run.step, scores, ceiling, table)
 
 
 def sample(options: Options) -> None:
@@ -213,6 +227,43 @@ def print_fingerprint(options: Options) -> None:
     print(f"made by {', '.join(f'{name} {version}' for name, version in made_by.items() if version)}")
 
 
+def reproduce_cells(options: Options) -> str | None:
+    """Computes the cells of comparisons that are not there, and prints what there is before, and in the end.
+
+    Returns:
+        The name of the signal that stopped it; None if nothing did.
+
+    Raises:
+        UserError: if a cell could not be computed, once all others are.
+    """
+    wanted = units(options.comparisons, options.budget)
+    folder = _cells_folder(options)
+    title = f"table{options.table}" if options.table else ""
+
+    def show() -> None:
+        table = write_tables(wanted, options.workdir, folder, options.budget, title)
+        there = f"{len(read_cells(wanted, folder).found)} of {len(wanted)} cells are in {folder}"
+        print(f"{table}\n\n{there}; tables and curves are in {options.workdir}", flush=True)
+
+    if 0 < len(read_cells(wanted, folder).found) < len(wanted):
+        show()
+    done = reproduce(wanted, options.workdir, folder, options.row)
+    if done.stopped_by:
+        return done.stopped_by
+    show()
+    if done.failed:
+        name, reason = next(iter(done.failed.items()))
+        raise UserError(f"{len(done.failed)} of {len(wanted)} cells could not be computed or used; {name}: {reason}")
+    return None
+
+
+def _cells_folder(options: Options) -> Path:
+    """Returns the folder of cells: the one that is given, or that of a checkout of the project, or else the workdir."""
+    if options.cells is not None:
+        return local_path(options.cells, "--cells")
+    return USUAL_CELLS if USUAL_CELLS.is_dir() else options.workdir
+
+
 # The function of each mode; it returns the name of the signal that stopped it, if any.
 COMMANDS: dict[str, Callable[[Options], str | None]] = {
     "train": train_and_print,
@@ -221,6 +272,7 @@ COMMANDS: dict[str, Callable[[Options], str | None]] = {
     "reconstruct": reconstruct,
     "missing": show_missing,
     "score": score_samples,
+    "reproduce": reproduce_cells,
     "fingerprint": print_fingerprint,
 }
 

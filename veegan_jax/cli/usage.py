@@ -24,7 +24,14 @@ MODES = {
     "reconstruct": Mode("write held-out x beside G(F(x))", "--mode reconstruct --workdir runs/ring"),
     "missing": Mode("say which regions of the data G misses", "--mode missing --workdir runs/ring"),
     "score": Mode("score samples of any program", "--mode score --samples samples.npy --reference ring"),
+    "reproduce": Mode("compute the cells of a table, each once", "--mode reproduce --table 1"),
     "fingerprint": Mode("print digests that identify the bits", "--mode fingerprint --workdir runs/ring"),
+}
+
+# The comparisons of each table of the paper.
+TABLES = {
+    1: ("table1:ring", "table1:grid", "table1:synthetic1200"),
+    2: ("table2:stacked_mnist", "table2:cifar10"),
 }
 
 # The word that stands for the value of each flag. A flag that is not listed here is a switch.
@@ -38,6 +45,9 @@ VALUES = {
     "samples": "FILE",
     "reference": "DATA",
     "row": "NAME",
+    "table": "N",
+    "budget": "FACTOR",
+    "cells": "FOLDER",
     "coordinator": "HOST:PORT",
     "num_processes": "N",
     "process_id": "I",

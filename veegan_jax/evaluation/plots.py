@@ -1,14 +1,16 @@
 """Pictures of a run, as PNG files. Matplotlib is imported when a picture is drawn, since its import takes a second."""
 
 import functools
+import itertools
 import logging
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, ParamSpec, TypeVar
 
 import numpy as np
 
+from veegan_jax.evaluation.curves import Curve
 from veegan_jax.metrics import COLUMNS
 from veegan_jax.storage.files import replacing
 
@@ -22,6 +24,8 @@ _log = logging.getLogger("veegan_jax")
 GRID = 10  # images a side
 PAIRS = 8  # rows of reconstructions
 CURVES = 4  # curves side by side
+# The colours of models. Blue is real data in all pictures.
+COLORS = [f"tab:{name}" for name in ("red", "orange", "green", "purple", "brown", "pink", "gray", "olive", "cyan")]
 REAL_SHOWN = 2500  # points of the plane that are shown; real ones stand for the density
 LINES = 200  # lines between points and their reconstructions
 FRAMES = 8  # pictures in a film strip
@@ -96,31 +100,51 @@ def draw_film(frames: Mapping[int, np.ndarray], real: np.ndarray) -> "Figure":
 
 
 @_plain
-def draw_curves(rows: Sequence[Mapping[str, float]], ceiling: Mapping[str, float]) -> "Figure":
-    """Draws each score of a run over its steps, beside the score of real data.
+def draw_curves(curves: Mapping[str, Curve], ceiling: Mapping[str, float]) -> "Figure":
+    """Draws each score over the steps: one line a run or a row, with a band of ± its standard error, and real data.
 
     Args:
-        rows: the rows of `metrics.jsonl`, `{"step": …, score: …}`; rows without a measurement are passed over.
-        ceiling: the real-data row; its names are the scores drawn. Where it is empty, so is the figure.
+        curves: the curve of each line, by the line's name; steps without a measurement of a score are passed over.
+        ceiling: the real-data row. Its scores are drawn, and all others that are columns of tables, without a line of
+            real data. Where there are none, the figure is empty.
     """
-    columns = min(CURVES, max(len(ceiling), 1))
-    rows_of_axes = max(math.ceil(len(ceiling) / columns), 1)
+    names = dict.fromkeys((*ceiling, *(name for name in COLUMNS if any(name in curve for curve in curves.values()))))
+    columns = min(CURVES, max(len(names), 1))
+    rows_of_axes = max(math.ceil(len(names) / columns), 1)
     width, height = 3.4 * columns, 2.8 * rows_of_axes
     # A layout engine would take three quarters of the time, since it measures every text of every axis twice.
     figure = _figure(figsize=(width, height), layout=None)
     margins = {"left": 0.7 / width, "right": 1 - 0.15 / width, "bottom": 0.5 / height, "top": 1 - 0.4 / height}
     figure.subplots_adjust(**margins, wspace=0.3, hspace=0.5)
-    for i, (name, best) in enumerate(ceiling.items(), 1):
+    for i, name in enumerate(names, 1):
         axis = figure.add_subplot(rows_of_axes, columns, i)
-        points = [(row["step"], row[name]) for row in rows if row.get(name) is not None]
-        axis.plot(*zip(*points, strict=True) if points else ([], []), color="tab:red", marker=".", label="model")
-        axis.axhline(best, color="tab:blue", linestyle="--", label="real data")
+        for (label, one), color in zip(curves.items(), itertools.cycle(COLORS), strict=False):
+            _line(axis, one, name, label, color)
+        if name in ceiling:
+            axis.axhline(ceiling[name], color="tab:blue", linestyle="--", label="real data")
         axis.set(title=COLUMNS[name].title if name in COLUMNS else name, xlabel="step")
         axis.locator_params(axis="x", nbins=4)
         axis.ticklabel_format(axis="y", useOffset=False)
     if figure.axes:
-        figure.axes[0].legend(fontsize="small")
+        figure.axes[0].legend(fontsize="small" if len(curves) < 4 else "xx-small")
     return figure
+
+
+def _line(axis: "Axes", one: Curve, name: str, label: str, color: str) -> None:
+    """Draws one score over the steps at which it was measured, with a band of ± its standard error if that is known."""
+    absent = [None] * len(one["step"])
+    values, errors = one.get(name, absent), one.get(f"{name}/se", absent)
+    points = [
+        (step, value, error)
+        for step, value, error in zip(one["step"], values, errors, strict=True)
+        if step is not None and value is not None
+    ]
+    steps, means = [step for step, _, _ in points], [value for _, value, _ in points]
+    axis.plot(steps, means, color=color, marker=".", markersize=4, label=label)
+    bands = [(step, value - error, value + error) for step, value, error in points if error is not None]
+    if bands:
+        x, low, high = zip(*bands, strict=True)
+        axis.fill_between(x, low, high, color=color, alpha=0.2, linewidth=0)
 
 
 @_plain
@@ -192,10 +216,10 @@ def draw_regions(
 
 
 @_plain
-def save(figure: "Figure", path: Path) -> np.ndarray:
+def save(figure: "Figure", path: Path, *, shared: bool = False) -> np.ndarray:
     """Writes the figure as a PNG file, and returns its pixels, uint8 `[H, W, 3]`.
 
-    The figure is drawn once, for the file and for TensorBoard.
+    The figure is drawn once, for the file and for TensorBoard; `shared` is that of `replacing`.
 
     Raises:
         UserError: if the file cannot be written.
@@ -206,7 +230,7 @@ def save(figure: "Figure", path: Path) -> np.ndarray:
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     pixels = np.asarray(canvas.buffer_rgba())[..., :3].copy()
-    with replacing(path) as file:
+    with replacing(path, shared=shared) as file:
         Image.fromarray(pixels).save(file, "PNG")
     return pixels
 

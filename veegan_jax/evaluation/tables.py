@@ -5,6 +5,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
+from typing import NamedTuple
 
 import numpy as np
 from tabulate import tabulate
@@ -43,15 +44,27 @@ def table(evaluation: Evaluation, rows: Mapping[str, Sequence[Scores]], real: Sc
         real: the scores of real data.
     """
     config = evaluation.experiment.config
-    seeds = f"seeds {config.seed} to {config.seed + config.num_seeds - 1}, mean ± standard error"
+    scores = {**rows, "real data": [real]}
+    notes = [*protocol(evaluation), seeds_note(range(config.seed, config.seed + config.num_seeds))]
+    return score_table(config.data, evaluation.columns, scores, notes, evaluation.num, published(config))
+
+
+def protocol(evaluation: Evaluation) -> list[str]:
+    """Returns how a run is measured, and how its scores are defined, as the notes of a table."""
+    config = evaluation.experiment.config
     notes = [
         *evaluation.notes(),
         "generator: moving average of its parameters" if config.ema_half_life else "",
-        seeds if config.num_seeds > 1 else f"seed {config.seed}",
         f"IvOM: mean squared error per pixel on [0, 1] of {config.ivom_images} images" if config.ivom_images else "",
     ]
-    scores = {**rows, "real data": [real]}
-    return score_table(config.data, evaluation.columns, scores, notes, evaluation.num, published(config))
+    return [note for note in notes if note]
+
+
+def seeds_note(seeds: Sequence[int]) -> str:
+    """Returns the note on the seeds of a table, which follow one another."""
+    if len(seeds) == 1:
+        return f"seed {seeds[0]}"
+    return f"seeds {seeds[0]} to {seeds[-1]}, mean ± standard error"
 
 
 def score_table(
@@ -75,14 +88,50 @@ def score_table(
     measured = {name for replicas in rows.values() for scores in replicas for name in scores}
     known = dict.fromkeys((*columns, *COLUMNS.values()))
     shown = [column for column in known if column in columns or column.name in measured]
-    texts = {**{name: _row(replicas, num) for name, replicas in rows.items()}, **published}
+    texts = {**{name: score_texts(replicas, num) for name, replicas in rows.items()}, **published}
     body = [[name, *(row.get(column.name, "–") for column in shown)] for name, row in texts.items()]
     headings, align = [data, *(column.title for column in shown)], ["left", *["right"] * len(shown)]
     lines = tabulate(body, headings, tablefmt="github", disable_numparse=True, colalign=align)
     return f"{lines}\n\n" + "; ".join(filter(None, notes)) + "."
 
 
-def _row(replicas: Sequence[Scores], num: int) -> dict[str, str]:
+class Group(NamedTuple):
+    """What a table of several data sets shows of one of them.
+
+    Attributes:
+        data: the name of the data.
+        columns: the columns.
+        texts: the text of each score by the name of a row.
+        real: the text of each score of real data.
+        published: the figures that others have published; the first word of a row's name is the row that they are of.
+    """
+
+    data: str
+    columns: Sequence[Column]
+    texts: Rows
+    real: Mapping[str, str]
+    published: Rows
+
+
+def grouped_table(groups: Sequence[Group], notes: Iterable[str]) -> str:
+    """Returns several data sets side by side as Markdown, each row above what others have published of it."""
+    ours = dict.fromkeys(row for group in groups for row in group.texts)
+    others = dict.fromkeys(row for group in groups for row in group.published)
+    beside = {row: [other for other in others if other.split()[0] == row] for row in ours}
+    apart = [other for other in others if other.split()[0] not in ours]
+    order = [name for row, found in beside.items() for name in (row, *found)] + [*apart, "real data"]
+    texts = [{**group.published, **group.texts, "real data": group.real} for group in groups]
+    body = [
+        [name, *(own.get(name, {}).get(c.name, "–") for own, g in zip(texts, groups, strict=True) for c in g.columns)]
+        for name in order
+    ]
+    headings = ["", *(f"{group.data}: {column.title}" for group in groups for column in group.columns)]
+    align = ["left", *["right"] * (len(headings) - 1)]
+    lines = tabulate(body, headings, tablefmt="github", disable_numparse=True, colalign=align)
+    return f"{lines}\n\n" + "; ".join(filter(None, notes)) + "."
+
+
+def score_texts(replicas: Sequence[Scores], num: int) -> dict[str, str]:
     """Returns the text of each score; "≥" stands before one that is as large as `num` samples can show."""
     if not replicas:
         return {}
@@ -96,13 +145,16 @@ def _row(replicas: Sequence[Scores], num: int) -> dict[str, str]:
     return {name: text(name) for name in mean}
 
 
-def save_results(stem: Path, step: int, replicas: Sequence[Scores], real: Scores, markdown: str) -> None:
-    """Writes the table to `stem.md`, and the numbers behind it to `stem.json`.
+def save_results(
+    stem: Path, evaluation: Evaluation, step: int, replicas: Sequence[Scores], real: Scores, markdown: str
+) -> None:
+    """Writes the table to `stem.md`, and the numbers behind it and the protocol to `stem.json`.
 
     Raises:
         UserError: if one cannot be written.
     """
-    results: Mapping[str, object] = {"step": step, "replicas": list(replicas), "real": real}
+    measured = {"samples": evaluation.num, "notes": protocol(evaluation)}
+    results: Mapping[str, object] = {"step": step, "replicas": list(replicas), "real": real, **measured}
     write_atomically(stem.with_suffix(".json"), json.dumps(results, indent=2) + "\n")
     write_atomically(stem.with_suffix(".md"), markdown + "\n")
 

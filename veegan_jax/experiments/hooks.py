@@ -15,6 +15,7 @@ import numpy as np
 from veegan_jax.config.convert import effective
 from veegan_jax.data.base import Source
 from veegan_jax.evaluation import plots
+from veegan_jax.evaluation.curves import curve
 from veegan_jax.evaluation.scores import MODEL_SEED, REAL_SEED, Evaluation, Scores
 from veegan_jax.evaluation.tables import as_row, save_results, table
 from veegan_jax.inference.model import Sampler
@@ -215,7 +216,7 @@ def conclude(run: OpenRun, replicas: list[Scores], step: int, state: TrainState)
         z = sampler.encode(params[0], real)
         plots.save(plots.draw_pairs(real, sampler.decode(params[0], z, MODEL_SEED)), pictures / "reconstructions.png")
     ceiling = evaluation.measure_real()
-    plots.save(plots.draw_curves(read_rows(run.workdir), ceiling), pictures / "curves.png")
+    plots.save(plots.draw_curves({"model": curve(read_rows(run.workdir))}, ceiling), pictures / "curves.png")
     markdown = table(evaluation, {f"{experiment.config.objective}, step {step:,}": scores}, ceiling)
-    save_results(run.workdir / "results", step, scores, ceiling, markdown)
+    save_results(run.workdir / "results", evaluation, step, scores, ceiling, markdown)
     return markdown

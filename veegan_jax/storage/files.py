@@ -44,13 +44,13 @@ def replacing(path: Path, *, shared: bool = False) -> Iterator[IO[bytes]]:
             scratch.unlink(missing_ok=True)
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Writes a file whole or not at all.
+def write_atomically(path: Path, text: str, *, shared: bool = False) -> None:
+    """Writes a file whole or not at all; see `replacing`.
 
     Raises:
         UserError: if the file cannot be written.
     """
-    with replacing(path) as file:
+    with replacing(path, shared=shared) as file:
         file.write(text.encode())
 
 

@@ -8,7 +8,7 @@ import platform
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -29,31 +29,41 @@ PLACEMENT_FIELDS = ("devices", "parallel", "seed_mapping", "deterministic")
 def locked(workdir: Path) -> Iterator[None]:
     """Makes the folder, and keeps every other process from training there until the block ends.
 
-    The operating system holds the lock, so the lock ends with the process however the process ends; the file stays.
-
     Raises:
         UserError: if the folder cannot be written, or another process trains there.
     """
-    try:
-        _check_text(workdir.absolute())
-        workdir.mkdir(parents=True, exist_ok=True)
-        file = (workdir / LOCK).open("ab+", buffering=0)
-    except OSError as error:
-        raise _unwritable(workdir, error) from error
-    with file:
-        if not _lock(file):
-            file.seek(0)
-            holder = file.read().decode(errors="replace").strip() or "another process"
+    with ExitStack() as held:
+        try:
+            _check_text(workdir.absolute())
+            workdir.mkdir(parents=True, exist_ok=True)
+            holder = held.enter_context(lock(workdir / LOCK))
+        except OSError as error:
+            raise _unwritable(workdir, error) from error
+        if holder:
             raise UserError(
                 f"--workdir {workdir} is in use: {holder} trains there; wait until it ends, stop it, or name another "
                 "workdir"
             )
-        try:
-            file.truncate(0)
-            file.write(f"process {os.getpid()} on {platform.node()}\n".encode())
-        except OSError as error:
-            raise _unwritable(workdir, error) from error
         yield
+
+
+@contextmanager
+def lock(path: Path) -> Iterator[str]:
+    """Locks a file until the block ends. Yields who holds the lock if another process does, and else an empty text.
+
+    The operating system holds the lock, so the lock ends with the process however the process ends; the file stays.
+
+    Raises:
+        OSError: if the file cannot be written.
+    """
+    with path.open("ab+", buffering=0) as file:
+        if not _lock(file):
+            file.seek(0)
+            yield file.read().decode(errors="replace").strip() or "another process"
+            return
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {platform.node()}\n".encode())
+        yield ""
 
 
 def _lock(file: IO[bytes]) -> bool:

@@ -1,0 +1,1 @@
+"""The tables of the paper, each data set as a comparison."""
