@@ -1,4 +1,4 @@
-"""Logs trials: a JSON line for each run of some folders, with the fields that it changes and the scores that it reached.
+"""Logs trials: a JSON line for each run of some folders, with the fields that it changes and the scores it reached.
 
     python -m benchmarks.trials FOLDER … >> docs/results/trials.jsonl
 
@@ -16,7 +16,18 @@ from veegan_jax.config.convert import read_json
 from veegan_jax.config.fields import defaults, leaves
 
 # The scores of a line; the run's own results have more.
-SCORES = ("modes", "high_quality", "calibrated_modes", "calibrated_high_quality", "kl", "excess_kl", "bin_kl", "precision", "recall", "reconstruction")
+SCORES = (
+    "modes",
+    "high_quality",
+    "calibrated_modes",
+    "calibrated_high_quality",
+    "kl",
+    "excess_kl",
+    "bin_kl",
+    "precision",
+    "recall",
+    "reconstruction",
+)
 # Fields that change neither what is trained nor what is measured.
 APART = ("log_every", "eval_every", "save_every", "keep_latest", "keep_best", "seed_mapping", "num_steps", "seed")
 

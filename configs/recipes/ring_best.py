@@ -1,6 +1,6 @@
 """VEEGAN on the ring, the best recipe.
 
-    python -m veegan_jax.main --config configs/recipes/ring_best.py
+python -m veegan_jax.main --config configs/recipes/ring_best.py
 """
 
 from ml_collections import ConfigDict
