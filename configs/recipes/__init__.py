@@ -28,9 +28,14 @@ def best(data: str, *, gamma: float, latent_dim: int, std: float) -> ConfigDict:
     return c
 
 
-def best_on_plane(data: str, *, gamma: float) -> ConfigDict:
-    """Returns the recipe for points of the plane: three layers of 128 units and large batches."""
-    c = best(data, gamma=gamma, latent_dim=16, std=0.1)
+def best_on_plane(data: str, *, spread: float) -> ConfigDict:
+    """Returns the recipe for points of the plane: three layers of 128 units, large batches, and γ by the data's spread.
+
+    Args:
+        data: The source of data.
+        spread: The mean squared distance of the data from their mean, in squared units of the data.
+    """
+    c = best(data, gamma=spread / 320, latent_dim=16, std=0.1)
     c.mlp.gen_hidden = c.mlp.rec_hidden = c.mlp.disc_hidden = (128, 128, 128)
     for player in ("gen", "disc"):
         c.optim[player].learning_rate = 3e-3

@@ -9,4 +9,4 @@ from configs.recipes import best_on_plane
 
 
 def get_config() -> ConfigDict:
-    return best_on_plane("grid", gamma=0.1)
+    return best_on_plane("grid", spread=16.0)

@@ -9,6 +9,6 @@ from configs.recipes import best_on_plane
 
 
 def get_config() -> ConfigDict:
-    c = best_on_plane("ring", gamma=0.00625)
+    c = best_on_plane("ring", spread=1.0)
     c.num_steps = 30_000
     return c
