@@ -55,6 +55,14 @@ NUM = flags.DEFINE_integer("num", 64, "How many examples to sample or reconstruc
 SAMPLE_SEED = flags.DEFINE_integer(
     "sample_seed", 0, "The seed of what is sampled or reconstructed.", 0, 2**32 - 1, FLAGS
 )
+REJECTION = flags.DEFINE_float(
+    "rejection",
+    None,
+    "Of how many samples one is kept on average, by the ratio of the densities of data and model, as 1.25.",
+    1.0,
+    1000.0,
+    flag_values=FLAGS,
+)
 SAMPLES = flags.DEFINE_string(
     "samples", None, "The samples to score: a .npy or .npz file, or a folder of images, that any program made.", FLAGS
 )
@@ -137,6 +145,7 @@ def main(argv: Sequence[str]) -> int:
     explain.check_rest(rest, FLAGS)
     _check_score_flags()
     _check_reproduce_flags()
+    _check_rejection()
     given = ProcessGroup(COORDINATOR.value, NUM_PROCESSES.value, PROCESS_ID.value, HEARTBEAT_SECONDS.value)
     group = process_group(DISTRIBUTED.value, given)
     if group is None:
@@ -174,6 +183,16 @@ def _check_reproduce_flags() -> None:
         raise UserError("--mode reproduce needs either --table N or --config CONFIG, what is computed")
     elif BUDGET.value <= 0:
         raise UserError(f"--budget is {BUDGET.value:g}; it must be more than 0, as 0.1 for a tenth of the steps")
+
+
+def _check_rejection() -> None:
+    """Checks that rejection is asked for only of a mode that draws samples."""
+    if REJECTION.value is None:
+        return
+    if MODE.value not in ("sample", "evaluate"):
+        raise UserError(f"--rejection is for --mode sample and --mode evaluate, and --mode is {MODE.value}")
+    if not 1 <= REJECTION.value <= 1000:
+        raise UserError(f"--rejection is {REJECTION.value:g}; it must be {FLAGS['rejection'].parser.syntactic_help}")
 
 
 def parse(argv: Sequence[str]) -> tuple[ConfigDict | None, Path]:
@@ -257,6 +276,7 @@ def _run(argv: Sequence[str], rest: Sequence[str], join: Callable[[], None]) -> 
         table=TABLE.value,
         budget=BUDGET.value,
         cells=CELLS.value,
+        rejection=REJECTION.value,
     )
     commands.set_environment(options)
     keep_programs()

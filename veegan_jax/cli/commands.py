@@ -57,6 +57,7 @@ class Options(NamedTuple):
         table: the table of the paper to reproduce; None to reproduce one comparison.
         budget: the factor on the steps of what is reproduced.
         cells: the folder of cells; None for the usual one.
+        rejection: K, of how many samples one is kept on average; None to keep all.
     """
 
     mode: str
@@ -72,6 +73,7 @@ class Options(NamedTuple):
     table: int | None = None
     budget: float = 1.0
     cells: str | None = None
+    rejection: float | None = None
 
 
 def set_environment(options: Options) -> None:
@@ -104,14 +106,20 @@ def train_and_print(options: Options) -> str | None:
 
 
 def evaluate(options: Options) -> None:
-    """Measures a checkpoint, prints the table and writes it."""
+    """Measures a checkpoint, with a row of its own for samples with rejection, prints the table and writes it."""
     run = _load(options)
     evaluation = Evaluation(run.experiment)
     scores = [evaluation.measure(params)[0] | evaluation.invert(params) for params in run.replicas]
+    rows, more = {f"{run.config.objective}, step {run.step:,}": scores}, {}
+    if budget := options.rejection:
+        kept = [evaluation.measure(p, run.rejection(budget, i).generate)[0] for i, p in enumerate(run.replicas)]
+        rows[f"+ rejection, K = {budget:g}"] = kept
+        more = {"rejection": {"budget": budget, "replicas": kept}}
     ceiling = evaluation.measure_real()
-    table = tables.table(evaluation, {f"{run.config.objective}, step {run.step:,}": scores}, ceiling)
+    table = tables.table(evaluation, rows, ceiling)
     print(table)  # before it is written, because the folder may be read-only
-    tables.save_results(options.workdir / f"evaluation_step{run.step}", evaluation, run.step, scores, ceiling, table)
+    stem = options.workdir / f"evaluation_step{run.step}{_kept_as(options)}"
+    tables.save_results(stem, evaluation, run.step, scores, ceiling, table, **more)
 
 
 def sample(options: Options) -> None:
@@ -122,12 +130,12 @@ def sample(options: Options) -> None:
     shown: list[np.ndarray] = []
 
     def pieces() -> Iterator[np.ndarray]:
-        for piece in run.sample_in_pieces(options.num, options.seed):
+        for piece in run.sample_in_pieces(options.num, options.seed, options.rejection):
             if sum(map(len, shown)) < plots.REAL_SHOWN:
                 shown.append(piece)
             yield piece
 
-    path = stem.with_suffix(".npz")
+    path = stem.with_name(f"{stem.name}.npz")
     write_array(path, "samples", (options.num, *shape), pieces())
     print(path)
     if plots.drawable(shape):
@@ -327,12 +335,17 @@ def _held_out(run: Run, options: Options) -> np.ndarray:
 
 def _stem(options: Options, run: Run) -> Path:
     """Returns the path of what a mode writes, without the ending."""
-    return options.workdir / f"{options.mode}_step{run.step}_seed{options.seed}"
+    return options.workdir / f"{options.mode}_step{run.step}_seed{options.seed}{_kept_as(options)}"
+
+
+def _kept_as(options: Options) -> str:
+    """Returns the end of the name of a file that holds samples with rejection, or their scores; otherwise nothing."""
+    return f"_rejection{options.rejection:g}" if options.rejection else ""
 
 
 def _write_arrays(stem: Path, **arrays: np.ndarray) -> None:
     """Writes arrays to a file and prints its path."""
-    path = stem.with_suffix(".npz")
+    path = stem.with_name(f"{stem.name}.npz")
     with replacing(path) as file:
         np.savez_compressed(file, allow_pickle=False, **arrays)
     print(path)
@@ -340,6 +353,6 @@ def _write_arrays(stem: Path, **arrays: np.ndarray) -> None:
 
 def _write_picture(stem: Path, figure: "Figure") -> None:
     """Writes a picture to a file and prints its path."""
-    path = stem.with_suffix(".png")
+    path = stem.with_name(f"{stem.name}.png")
     plots.save(figure, path)
     print(path)

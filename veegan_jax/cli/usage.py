@@ -42,6 +42,7 @@ VALUES = {
     "step": "STEP",
     "num": "N",
     "sample_seed": "SEED",
+    "rejection": "K",
     "samples": "FILE",
     "reference": "DATA",
     "row": "NAME",

@@ -5,9 +5,6 @@ both are brought to the latter. A classifier is trained once, from a fixed seed,
 """
 
 import logging
-import zipfile
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -15,16 +12,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from flax import traverse_util
 
-from veegan_jax.errors import UserError, one_line
 from veegan_jax.metrics.base import Recognised
 from veegan_jax.ops.chunks import map_in_chunks
 from veegan_jax.storage.caches import user_cache
-from veegan_jax.storage.files import digest, replacing
+from veegan_jax.storage.files import digest
+from veegan_jax.storage.trees import read_tree, write_tree
 
 BATCH, TEST_BATCH = 128, 1000
-CHECKSUM = "checksum"
 _log = logging.getLogger("veegan_jax")
 
 
@@ -116,13 +111,13 @@ def classifier(labelled: Any, recipe: Recipe = RECIPE) -> tuple[Classifier, floa
     num_classes = int(np.max(labels)) + 1
     name = f"classifier-{digest(repr(recipe), images, labels, test_images, test_labels)[:16]}.npz"
     path = cache / name if (cache := user_cache("the classifier is")) else None
-    if path and (kept := _read(path)):
+    if path and (kept := read_tree(path, "the classifier is trained again")):
         return Classifier(recipe, num_classes, kept["params"]), float(kept["accuracy"])
     params = train(images, labels, num_classes, recipe)
     trained = Classifier(recipe, num_classes, params)
     accuracy = float(np.mean(trained(test_images)[0] == test_labels))
     if path:
-        _write(path, {"params": params, "accuracy": np.asarray(accuracy)})
+        write_tree(path, {"params": params, "accuracy": np.asarray(accuracy)}, "the classifier is not kept")
     return trained, accuracy
 
 
@@ -176,34 +171,3 @@ def _shifted(key: jax.Array, x: jax.Array, shift: int) -> jax.Array:
     padded = jnp.pad(x, ((0, 0), (shift, shift), (shift, shift), (0, 0)), constant_values=-1.0)
     corners = jax.random.randint(key, (len(x), 2), 0, 2 * shift + 1)
     return jax.vmap(lambda image, at: jax.lax.dynamic_slice(image, (at[0], at[1], 0), x.shape[1:]))(padded, corners)
-
-
-def _read(path: Path) -> Any:
-    """Reads the tree of arrays in a file; None, with a warning, if the file is damaged, and None if there is none."""
-    try:
-        if not path.exists():
-            return None
-        with path.open("rb") as file:  # opened here, since numpy leaves a file open that is no archive
-            leaves = dict(np.load(file, allow_pickle=False))
-        if str(leaves.pop(CHECKSUM)) != _checksum(leaves):
-            raise ValueError("its checksum is another")
-        return traverse_util.unflatten_dict(leaves, sep="/")
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        _log.warning("%s is damaged (%s), so the classifier is trained again", path, one_line(error))
-        return None
-
-
-def _write(path: Path, tree: Any) -> None:
-    """Writes a tree of arrays to a file, whole or not at all; if the file cannot be written, there is a warning."""
-    leaves = traverse_util.flatten_dict(tree, sep="/")
-    leaves[CHECKSUM] = np.asarray(_checksum(leaves))
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path, shared=True) as file:
-            np.savez(file, allow_pickle=False, **leaves)
-    except (OSError, UserError) as error:
-        _log.warning("the classifier is not kept: %s", one_line(error))
-
-
-def _checksum(leaves: Mapping[str, np.ndarray]) -> str:
-    return digest(*(part for name in sorted(leaves) for part in (name, leaves[name])))

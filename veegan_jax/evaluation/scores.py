@@ -164,10 +164,18 @@ class Evaluation(Scorer):
         """The compiled functions of the experiment's networks."""
         return Sampler(self.experiment, self.examples)
 
-    def measure(self, params: Params) -> tuple[Scores, np.ndarray]:
-        """Returns the scores of one replica, and the samples `[N, …]` that were scored."""
+    def measure(
+        self, params: Params, generate: Callable[[int, int], tuple[np.ndarray, np.ndarray]] | None = None
+    ) -> tuple[Scores, np.ndarray]:
+        """Returns the scores of one replica, and the samples `[N, …]` that were scored.
+
+        Args:
+            params: the replica's parameters.
+            generate: `generate(n, seed) -> (z, x)` draws latents and samples, as `Rejection.generate` does; None for
+                those of the generator alone.
+        """
         n = self.experiment.num_eval
-        z, x = self.sampler.generate(params, n, MODEL_SEED)
+        z, x = generate(n, MODEL_SEED) if generate else self.sampler.generate(params, n, MODEL_SEED)
         scores = self.score(x)
         if self.experiment.objective.encode:
             encode = functools.partial(self.sampler.encode, params)

@@ -146,17 +146,23 @@ def score_texts(replicas: Sequence[Scores], num: int) -> dict[str, str]:
 
 
 def save_results(
-    stem: Path, evaluation: Evaluation, step: int, replicas: Sequence[Scores], real: Scores, markdown: str
+    stem: Path,
+    evaluation: Evaluation,
+    step: int,
+    replicas: Sequence[Scores],
+    real: Scores,
+    markdown: str,
+    **more: object,
 ) -> None:
-    """Writes the table to `stem.md`, and the numbers behind it and the protocol to `stem.json`.
+    """Writes the table to `stem.md`, and the numbers behind it, any more of them and the protocol to `stem.json`.
 
     Raises:
         UserError: if one cannot be written.
     """
     measured = {"samples": evaluation.num, "notes": protocol(evaluation)}
-    results: Mapping[str, object] = {"step": step, "replicas": list(replicas), "real": real, **measured}
-    write_atomically(stem.with_suffix(".json"), json.dumps(results, indent=2) + "\n")
-    write_atomically(stem.with_suffix(".md"), markdown + "\n")
+    results: Mapping[str, object] = {"step": step, "replicas": list(replicas), "real": real, **measured, **more}
+    write_atomically(stem.with_name(f"{stem.name}.json"), json.dumps(results, indent=2) + "\n")
+    write_atomically(stem.with_name(f"{stem.name}.md"), markdown + "\n")
 
 
 def number(value: float) -> str:

@@ -17,6 +17,7 @@ from veegan_jax.data.examples import as_examples
 from veegan_jax.errors import UserError
 from veegan_jax.inference.inversion import Inversion, invert
 from veegan_jax.inference.real_examples import CHUNK, RealExamples, fold
+from veegan_jax.inference.rejection import Rejection, check_budget
 from veegan_jax.objectives.base import Noise, Params, Statistics, frozen, statistics
 from veegan_jax.ops.chunks import map_in_chunks
 from veegan_jax.paths import local_path
@@ -175,7 +176,15 @@ class Run:
         sampler: the networks' compiled functions, for use with another replica than the first.
     """
 
-    def __init__(self, experiment: Experiment, step: int, weights: Weights, statistics: Statistics | None = None):
+    def __init__(
+        self,
+        experiment: Experiment,
+        step: int,
+        weights: Weights,
+        statistics: Statistics | None = None,
+        folder: Path | None = None,
+    ):
+        self._folder, self._rejections = folder, dict[tuple[float, int], Rejection]()
         self.config = experiment.config
         self.step = step
         self.experiment = experiment
@@ -183,14 +192,46 @@ class Run:
         seeds = range(experiment.config.num_seeds)
         self.replicas = [self.sampler.trained(weights, replica, statistics) for replica in seeds]
 
-    def sample(self, n: int, seed: int = 0) -> np.ndarray:
-        """Draws `n` examples, float32 `[n, …]`; the first m of them are those of `sample(m, seed)`."""
+    def sample(self, n: int, seed: int = 0, rejection: float | None = None) -> np.ndarray:
+        """Draws `n` examples, float32 `[n, …]`; the first m of them are those of `sample(m, seed, rejection)`.
+
+        Args:
+            n: the number of examples.
+            seed: the seed of their latents.
+            rejection: K, of how many samples one is kept on average, see `Rejection`; None to keep all.
+
+        Raises:
+            UserError: if `n` or `rejection` is out of range, or the data, which the first rejection needs, cannot be
+                opened.
+        """
+        if rejection is not None:
+            return self.rejection(rejection).generate(_positive(n), seed)[1]
         return self.sampler.generate(self.replicas[0], _positive(n), seed)[1]
 
-    def sample_in_pieces(self, n: int, seed: int = 0) -> Iterator[np.ndarray]:
-        """Draws the examples of `sample(n, seed)`, and yields them a few hundred at a time, so that n may be large."""
+    def sample_in_pieces(self, n: int, seed: int = 0, rejection: float | None = None) -> Iterator[np.ndarray]:
+        """Draws the examples of `sample`, and yields them a few hundred at a time, so that n may be large."""
+        if rejection is not None:
+            yield from (x for _, x in self.rejection(rejection).pieces(_positive(n), seed))
+            return
         for first in range(0, _positive(n), CHUNK):
             yield self.sampler.generate(self.replicas[0], min(CHUNK, n - first), seed, first)[1]
+
+    def rejection(self, budget: float, replica: int = 0) -> Rejection:
+        """Returns the generator of a replica with rejection by the density ratio.
+
+        The classifier is read from the run's folder, or trained on the data and kept there.
+
+        Args:
+            budget: K, of how many samples one is kept on average, from 1 to 1000.
+            replica: the number of the replica.
+
+        Raises:
+            UserError: if `budget` is out of range, or the classifier has to be trained and the data cannot be opened.
+        """
+        wanted = check_budget(budget), replica
+        if wanted not in self._rejections:
+            self._rejections[wanted] = Rejection(self.experiment, self.replicas[replica], budget, self._folder)
+        return self._rejections[wanted]
 
     def encode(self, x: np.ndarray) -> np.ndarray:
         """Returns the mean F(x) of p(z|x), float32 `[n, K]`.
@@ -260,7 +301,7 @@ def load_with(config: Any, workdir: Path, step: int | str = "latest") -> Run:
     if changed := changed_settings(restored.meta["versions"]):
         _log.warning("numbers may differ from those of the run in %s: %s", workdir, changed)
     weights = Weights(restored.state["params"], restored.state.get("ema", {}))
-    return Run(experiment, restored.step, weights, restored.statistics)
+    return Run(experiment, restored.step, weights, restored.statistics, workdir)
 
 
 def open_experiment(config: Any, workdir: Path) -> Experiment:
