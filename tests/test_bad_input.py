@@ -191,6 +191,17 @@ TABLES = {
         "number of none": Bad("--num is '0'; it must be a positive integer", ("--num=0",)),
         "negative seed": Bad("--sample_seed is '-1'; it must be an integer in", ("--sample_seed=-1",)),
         "huge seed": Bad("--sample_seed is '4294967296'; it must be an integer in", ("--sample_seed=4294967296",)),
+        "rejection of none": Bad(
+            "--rejection is '0.5'; it must be a number in the range [1.0, 1000.0]",
+            ("--mode=sample", "--rejection=0.5"),
+        ),
+        "rejection that is no number": Bad(
+            "--rejection is nan; it must be a number in the range [1.0, 1000.0]", ("--mode=sample", "--rejection=nan")
+        ),
+        "rejection of another mode": Bad(
+            "--rejection is for --mode sample and --mode evaluate, and --mode is reconstruct",
+            ("--mode=reconstruct", "--rejection=1.25"),
+        ),
         "switch": Bad("--debug is 'perhaps'; it must be true or false", ("--debug=perhaps",)),
         "no value": Bad("Missing value for flag --workdir", ("--workdir",)),
         "nothing given": Bad("neither --config nor --workdir is given; try --config", config=False),

@@ -1,6 +1,7 @@
 """Rejection keeps candidates with the probabilities of the rule, and the classifier learns a known ratio."""
 
 import functools
+import json
 import shutil
 
 import jax
@@ -10,8 +11,9 @@ import pytest
 
 import veegan_jax
 from tests.helpers import tiny
+from veegan_jax.cli.commands import Options, evaluate, sample
 from veegan_jax.config.build import build
-from veegan_jax.data.base import Source
+from veegan_jax.data.base import DataSpec, Source
 from veegan_jax.experiments.run import train
 from veegan_jax.inference import density_ratio, rejection
 from veegan_jax.inference.density_ratio import DensityRatio, Recipe, Sampled, recipe
@@ -166,15 +168,17 @@ def test_another_seed_gives_another_classifier_and_the_same_seed_the_same(experi
     assert not np.array_equal(first, other)
 
 
-@pytest.mark.parametrize("data", ["ring", "synthetic1200", "stacked_digits"])
-def test_each_kind_of_data_has_a_classifier(data):
-    spec = build(tiny(data=data)).spec
+@pytest.mark.parametrize(
+    ("shape", "model"),
+    [((2,), "mlp"), ((1200,), "mlp"), ((8, 8, 3), "mlp"), ((16, 20, 1), "dcgan")],
+)
+def test_each_kind_of_data_has_a_classifier(shape, model):
+    spec = DataSpec(shape, len(shape) == 3, ())
     way = recipe(spec)
+    assert way.model == model
     ratio = DensityRatio(spec, way._replace(steps=1, batch=2))
-    both = Sampled(jnp.zeros(spec.shape), lambda arrays, keys: jnp.broadcast_to(arrays, (len(keys), *arrays.shape)))
-    x = np.zeros((3, *spec.shape), np.float32)
-    assert np.isfinite(ratio.log_ratio(ratio.fit(both, both), x)).all()
-    assert (way.model == "dcgan") == (data == "stacked_digits")
+    both = Sampled(jnp.zeros(shape), lambda arrays, keys: jnp.broadcast_to(arrays, (len(keys), *shape)))
+    assert np.isfinite(ratio.log_ratio(ratio.fit(both, both), np.zeros((3, *shape), np.float32))).all()
 
 
 @pytest.fixture(scope="module")
@@ -200,6 +204,24 @@ def test_a_run_samples_with_rejection_and_keeps_the_classifier(workdir, fits):
     kept.write_bytes(kept.read_bytes()[:-100])
     np.testing.assert_array_equal(veegan_jax.load(workdir).sample(600, seed=1, rejection=1.5), x)
     assert len(fits) == 3
+
+
+@pytest.mark.usefixtures("fits")
+def test_commands_write_samples_and_a_row_of_their_own(workdir, capsys):
+    given = Options("evaluate", None, workdir, "latest", 40, 3, rejection=1.25)
+    evaluate(given)
+    rows = [line.split("|")[1].strip() for line in capsys.readouterr().out.splitlines() if line.startswith("| ")]
+    assert rows[:4] == ["ring", "veegan, step 8", "+ rejection, K = 1.25", "real data"]
+    results = json.loads((workdir / "evaluation_step8_rejection1.25.json").read_text())
+    evaluate(given._replace(rejection=None))
+    assert results["replicas"] == json.loads((workdir / "evaluation_step8.json").read_text())["replicas"]
+    assert results["rejection"]["budget"] == 1.25
+    assert set(results["rejection"]["replicas"][0]) == set(results["replicas"][0])
+    assert results["rejection"]["replicas"] != results["replicas"]
+    sample(given._replace(mode="sample"))
+    kept = np.load(workdir / "sample_step8_seed3_rejection1.25.npz")["samples"]
+    np.testing.assert_array_equal(kept, veegan_jax.load(workdir).sample(40, 3, rejection=1.25))
+    assert (workdir / "sample_step8_seed3_rejection1.25.png").exists()
 
 
 @pytest.mark.usefixtures("fits")

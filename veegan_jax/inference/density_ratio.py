@@ -18,6 +18,8 @@ from veegan_jax.models.network import Network, Params
 _log = logging.getLogger("veegan_jax")
 # The most coordinates of examples whose sines and cosines the classifier sees as well: they have D·2·`octaves` numbers.
 MOST_WITH_WAVES = 3
+# The smallest side, in pixels, of the images that are classified by convolutions; smaller ones are flattened.
+LEAST_CONVOLVED = 16
 # The number of steps in a call of the compiled function; the time that is left is reported between calls.
 STEPS_PER_CALL = 50
 # The seconds between two lines that report progress.
@@ -50,8 +52,8 @@ class Recipe(NamedTuple):
 
 
 def recipe(spec: DataSpec) -> Recipe:
-    """Returns the way to train a classifier of examples of this shape: convolutions for images that can be halved."""
-    if len(spec.shape) == 3 and min(spec.shape[:2]) > 4:
+    """Returns the way to train a classifier of examples of this shape: convolutions of images, and MLPs of the rest."""
+    if len(spec.shape) == 3 and min(spec.shape[:2]) >= LEAST_CONVOLVED:
         return Recipe("dcgan", {"base_width": 32, "disc_norm": "none"}, steps=3000, batch=64, learning_rate=5e-4)
     return Recipe("mlp", {"disc_hidden": (256, 256, 256), "activation": "silu"})
 

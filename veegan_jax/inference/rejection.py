@@ -1,9 +1,9 @@
 """Rejection by the density ratio: a trained generator's samples are candidates, some of which are kept.
 
 A classifier of x, trained on the frozen generator's samples q against the data p, estimates r(x) = p(x)/q(x). Optimal
-budgeted rejection (Verine et al., AISTATS 2024, theorem 4.1) keeps a candidate with the probability
-a(x) = min(1, c·r(x)), where c is such that one of K candidates is kept on average. Of all rules with this budget, it
-brings what is kept nearest to p, by every f-divergence.
+budgeted rejection (Verine et al., AISTATS 2024) keeps a candidate with the probability
+a(x) = min(1, c·r(x)), where c is such that one of K candidates is kept on average. No other
+rule with this budget brings what is kept nearer to p, by any f-divergence.
 
 A budget that is too small to make up for all differences goes where r is smallest, and may leave some modes with fewer
 samples than they had. The rule is therefore applied twice here. The space is divided into cells, the cells of k-means
