@@ -17,7 +17,7 @@ from veegan_jax.data.base import DataSpec, Source
 from veegan_jax.experiments.run import train
 from veegan_jax.inference import density_ratio, rejection
 from veegan_jax.inference.density_ratio import DensityRatio, Recipe, Sampled, recipe
-from veegan_jax.inference.rejection import Rejection, log_scale, thresholds
+from veegan_jax.inference.rejection import Rejection, joined, log_scale, thresholds
 from veegan_jax.models.network import Network
 from veegan_jax.ops import draws
 
@@ -72,35 +72,36 @@ def within(shares, expected, n):
 @pytest.mark.parametrize("budget", [1.0, 1.25, 3.0, 40.0])
 def test_the_scale_meets_the_budget(budget):
     log_ratio = known_log_ratio(2 * np.random.default_rng(0).standard_normal((20_000, 2)))
-    weights = np.full(len(log_ratio), 1 / len(log_ratio))
-    log_c = log_scale(log_ratio, weights, 1 / budget)
-    accepted = np.minimum(1, np.exp(log_ratio + log_c))
+    accepted = np.minimum(1, np.exp(log_ratio + log_scale(log_ratio, 1 / budget)))
     assert accepted.mean() == pytest.approx(1 / budget, rel=1e-6)
 
 
-def test_the_scale_leaves_out_candidates_that_the_data_never_have():
-    log_ratio = np.array([0.0, 0.0, -np.inf, -np.inf])
-    accepted = np.exp(np.minimum(0, log_ratio + log_scale(log_ratio, np.full(4, 0.25), 0.8)))
-    np.testing.assert_allclose(accepted, [1, 1, 0, 0])
-    assert np.exp(log_scale(log_ratio, np.full(4, 0.25), 0.25)) == pytest.approx(0.5)
+def test_the_scale_of_two_known_ratios():
+    log_ratio = np.log(np.array([1.0, 1.0, 0.2, 0.2]))
+    assert np.exp(log_scale(log_ratio, 0.75)) == pytest.approx(2.5)  # (1 + 0.5) / 2
+    assert np.exp(log_scale(log_ratio, 0.3)) == pytest.approx(0.5)  # (0.5 + 0.1) / 2
 
 
-def test_each_cell_keeps_the_share_of_the_data():
+@pytest.mark.parametrize("budget", [1.25, 1.5, 4.0])
+def test_each_cell_keeps_the_share_of_the_data(budget):
     rng = np.random.default_rng(0)
     cell = rng.choice(3, 30_000, p=[0.5, 0.3, 0.2])
     log_ratio = rng.normal(size=30_000) + cell  # a classifier that is wrong between cells
-    real_share = np.array([0.4, 0.35, 0.25])
-    log_c = thresholds(log_ratio, cell, real_share, 1.5)
-    accepted = np.exp(np.minimum(0, log_ratio + log_c[cell]))
-    assert accepted.mean() == pytest.approx(1 / 1.5, rel=1e-4)
-    kept = np.bincount(cell, accepted) / accepted.sum()
-    np.testing.assert_allclose(kept, real_share, rtol=1e-4)
+    cells = {"centres": np.eye(3), "real_share": np.array([0.45, 0.325, 0.225])}
+    accepted = np.exp(np.minimum(0, log_ratio + thresholds(log_ratio, cell, cells, budget)[cell]))
+    assert accepted.mean() == pytest.approx(1 / budget, rel=1e-4)
+    np.testing.assert_allclose(np.bincount(cell, accepted) / accepted.sum(), cells["real_share"], rtol=1e-4)
 
 
-def test_a_budget_that_is_too_small_for_all_cells_goes_to_the_cells_with_too_many():
-    cell = np.repeat([0, 1, 2], [6000, 3000, 1000])
-    log_c = thresholds(np.zeros(10_000), cell, np.array([0.5, 0.3, 0.2]), 1.05)
-    np.testing.assert_allclose(np.minimum(1, np.exp(log_c)), [(10_000 / 1.05 - 4000) / 6000, 1, 1], rtol=1e-5)
+def test_cells_of_too_few_candidates_are_joined_with_the_nearest():
+    centres = np.array([[0.0], [0.1], [5.0], [5.2], [9.0]])
+    real_share, share = np.array([0.2, 0.2, 0.2, 0.2, 0.2]), np.array([0.05, 0.35, 0.21, 0.19, 0.2])
+    np.testing.assert_array_equal(joined(centres, real_share, share, 5.0), [0, 1, 2, 3, 4])
+    np.testing.assert_array_equal(joined(centres, real_share, share, 1.1), [0, 0, 1, 2, 3])
+    np.testing.assert_array_equal(joined(centres, real_share, share, 1.01), [0, 0, 1, 1, 2])
+    missing = np.array([0.25, 0.25, 0.25, 0.25, 0.0])
+    np.testing.assert_array_equal(joined(centres, real_share, missing, 1.25), [0, 1, 2, 2, 2])
+    np.testing.assert_array_equal(joined(centres, real_share, missing, 1.0), [0, 0, 0, 0, 0])
 
 
 @pytest.mark.usefixtures("exact")

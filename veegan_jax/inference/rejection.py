@@ -1,19 +1,19 @@
 """Rejection by the density ratio: a trained generator's samples are candidates, some of which are kept.
 
 A classifier of x, trained on the frozen generator's samples q against the data p, estimates r(x) = p(x)/q(x). Optimal
-budgeted rejection (Verine et al., AISTATS 2024) keeps a candidate with the probability
-a(x) = min(1, c·r(x)), where c is such that one of K candidates is kept on average. No other
-rule with this budget brings what is kept nearer to p, by any f-divergence.
+budgeted rejection (Verine et al., AISTATS 2024) keeps a candidate with the probability a(x) = min(1, c·r(x)), where c
+is such that one of K candidates is kept on average. No other rule with this budget brings what is kept nearer to p, by
+any f-divergence.
 
 A budget that is too small to make up for all differences goes where r is smallest, and may leave some modes with fewer
-samples than they had. The rule is therefore applied twice here. The space is divided into cells, the cells of k-means
-of data. Among cells, whose shares of both distributions are counted, the mean of a in the cell k is
-a_k = min(1, c·p_k/q_k); and within the cell k, a(x) = min(1, c_k·r(x)), where c_k makes the mean a_k.
+samples than they had. The space is therefore divided into the cells of k-means of data, whose shares p_k and q_k are
+counted, and the rule is applied within each cell: c_k is such that the mean of a is p_k/(K·q_k), so that the cell keeps
+the share of the data. A cell in which this is more than 1 has too few candidates, and is joined with the nearest cell.
 """
 
 import functools
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -61,51 +61,66 @@ def check_budget(rejection: float) -> float:
     return rejection
 
 
-def acceptance(log_ratio: Any, log_c: Any) -> Any:
-    """Returns a = min(1, c·r), of logarithms that have one shape, or shapes that can be broadcast."""
-    return jnp.exp(jnp.minimum(0.0, log_ratio + log_c))
+def acceptance(log_ratio: np.ndarray, log_c: float) -> np.ndarray:
+    """Returns a = min(1, c·r), `[N]`."""
+    return np.exp(np.minimum(0.0, log_ratio + log_c))
 
 
-def log_scale(log_ratio: np.ndarray, weights: np.ndarray, mean: float) -> float:
-    """Finds log c for which the weighted mean of min(1, c·r) is `mean`, by bisection.
+def log_scale(log_ratio: np.ndarray, mean: float) -> float:
+    """Finds log c for which the mean of min(1, c·r) is `mean`, by bisection.
 
     Args:
-        log_ratio: log r of the candidates, float `[N]`; −∞ where r is 0.
-        weights: the weights of the candidates, `[N]`, whose sum is 1.
-        mean: the mean that is wanted, 0 to 1. A mean of 1, or one that no c reaches, gives a c so large that every
-            candidate with r > 0 is kept.
+        log_ratio: log r of the candidates, float `[N]`.
+        mean: the mean that is wanted, 0 to 1.
     """
-    finite = log_ratio[np.isfinite(log_ratio) & (weights > 0)]
-    if not len(finite):
-        return 0.0
-    low, high = -float(finite.max()) + np.log(max(mean, 1e-300)), 1.0 - float(finite.min())
+    low, high = -float(log_ratio.max()) + np.log(max(mean, 1e-300)), -float(log_ratio.min())
     for _ in range(60):
         middle = (low + high) / 2
-        if np.dot(weights, np.exp(np.minimum(0.0, log_ratio + middle))) < mean:
+        if np.mean(acceptance(log_ratio, middle)) < mean:
             low = middle
         else:
             high = middle
     return high
 
 
-def thresholds(log_ratio: np.ndarray, cell: np.ndarray, real_share: np.ndarray, budget: float) -> np.ndarray:
+def joined(centres: np.ndarray, real_share: np.ndarray, share: np.ndarray, budget: float) -> np.ndarray:
+    """Joins each cell of too few candidates, those with p_k/q_k > K, with the cell of the nearest centre.
+
+    Args:
+        centres: the centres of the cells, `[C, D]`.
+        real_share: the share p_k of the data in each cell, `[C]`.
+        share: the share q_k of the candidates in each cell, `[C]`.
+        budget: K.
+
+    Returns:
+        The number of the group of each cell, int `[C]`, 0 to G − 1, with p/q ≤ K in each group.
+    """
+    square = np.sum(np.square(centres[:, None] - centres[None]), axis=-1)
+    group = np.arange(len(centres))
+    while len(np.unique(group)) > 1:
+        excess = np.bincount(group, real_share - budget * share)
+        worst = group == np.argmax(excess)
+        if np.max(excess) <= 0:
+            break
+        near = np.argmin(np.min(np.where(worst[:, None] & ~worst[None], square, np.inf), axis=0))
+        group[worst] = group[near]
+    return np.unique(group, return_inverse=True)[1]
+
+
+def thresholds(log_ratio: np.ndarray, cell: np.ndarray, cells: Mapping[str, np.ndarray], budget: float) -> np.ndarray:
     """Returns log c of each cell for a budget K, float32 `[C]`.
 
     Args:
         log_ratio: log r of candidates, `[N]`.
         cell: the cells of the candidates, int `[N]`, 0 to C − 1.
-        real_share: the share of the data in each cell, `[C]`.
+        cells: the 'centres' of the cells, `[C, D]`, and the 'real_share' of the data in each, `[C]`.
         budget: K; the mean acceptance of the candidates is 1/K.
     """
-    share = np.bincount(cell, minlength=len(real_share)) / len(cell)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        log_shares = np.where(share > 0, np.log(real_share) - np.log(share), 0.0)
-        means = np.exp(np.minimum(0.0, log_shares + log_scale(log_shares, share, 1 / budget)))
-    found = np.zeros(len(share), np.float32)
-    for k in np.flatnonzero(share):
-        inside = log_ratio[cell == k].astype(np.float64)
-        found[k] = log_scale(inside, np.full(len(inside), 1 / len(inside)), means[k])
-    return found
+    share = np.bincount(cell, minlength=len(cells["real_share"])) / len(cell)
+    group = joined(cells["centres"], cells["real_share"], share, budget)
+    mean = np.bincount(group, cells["real_share"]) / (budget * np.bincount(group, share))
+    found = [log_scale(log_ratio[group[cell] == g].astype(np.float64), mean[g]) for g in range(len(mean))]
+    return np.asarray(found, np.float32)[group]
 
 
 class Rejection:
@@ -132,7 +147,7 @@ class Rejection:
         self._ratio = DensityRatio(experiment.spec, recipe(experiment.spec))
         self._fitted = self._read_or_fit(folder)
         counted, cells = self._fitted["counted"], self._fitted["cells"]
-        log_c = thresholds(counted["log_ratio"], counted["cell"], cells["real_share"], budget)
+        log_c = thresholds(counted["log_ratio"], counted["cell"], cells, budget)
         self._log_c = jnp.asarray(log_c)
         self._candidates = jax.jit(self._propose)
 
@@ -164,7 +179,8 @@ class Rejection:
         keys = fold(key, index)
         noise = jax.vmap(self._experiment.objective.noise)(keys)
         x = self._experiment.objective.generate(params, noise)
-        accepted = acceptance(self._ratio.log_ratio(fitted["ratio"], x), log_c[_cells(fitted["cells"]["centres"], x)])
+        log_ratio = self._ratio.log_ratio(fitted["ratio"], x)
+        accepted = jnp.exp(jnp.minimum(0.0, log_ratio + log_c[_cells(fitted["cells"]["centres"], x)]))
         uniform = jax.vmap(lambda k: draws.uniforms(draws.fold_in(k, DECISION), 1)[0])(keys)
         return noise["z"], x, uniform < accepted
 
