@@ -102,6 +102,7 @@ def test_cells_of_too_few_candidates_are_joined_with_the_nearest():
     missing = np.array([0.25, 0.25, 0.25, 0.25, 0.0])
     np.testing.assert_array_equal(joined(centres, real_share, missing, 1.25), [0, 1, 2, 2, 2])
     np.testing.assert_array_equal(joined(centres, real_share, missing, 1.0), [0, 0, 0, 0, 0])
+    np.testing.assert_array_equal(joined(centres, missing, missing, 1.25), [0, 1, 2, 3, 3])  # a cell of neither
 
 
 @pytest.mark.usefixtures("exact")
@@ -110,11 +111,10 @@ def test_candidates_are_kept_with_the_probability_of_the_rule(experiment, budget
     kept = Rejection(experiment, {"gen": {}}, budget)
     n = 20_000
     x = kept.generate(n, 3)[1]
-    fitted = kept._fitted
-    log_c = np.asarray(kept._log_c)
+    centres, log_c = np.asarray(kept._rule["centres"]), np.asarray(kept._rule["log_c"])
     # The rule in numpy: many other candidates, weighted by their probabilities of being kept.
     q = (2 * np.random.default_rng(1).standard_normal((400_000, 2))).astype(np.float32)
-    cell = np.argmin(((q[:, None] - fitted["cells"]["centres"]) ** 2).sum(-1), axis=1)
+    cell = np.argmin(((q[:, None] - centres) ** 2).sum(-1), axis=1)
     accepted = np.minimum(1, np.exp(known_log_ratio(q) + log_c[cell]))
     assert accepted.mean() == pytest.approx(1 / budget, rel=0.02)
     edges = [0, 0.5, 1, 1.5, 2, 3, 9]

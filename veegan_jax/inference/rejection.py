@@ -61,11 +61,6 @@ def check_budget(rejection: float) -> float:
     return rejection
 
 
-def acceptance(log_ratio: np.ndarray, log_c: float) -> np.ndarray:
-    """Returns a = min(1, c·r), `[N]`."""
-    return np.exp(np.minimum(0.0, log_ratio + log_c))
-
-
 def log_scale(log_ratio: np.ndarray, mean: float) -> float:
     """Finds log c for which the mean of min(1, c·r) is `mean`, by bisection.
 
@@ -76,7 +71,7 @@ def log_scale(log_ratio: np.ndarray, mean: float) -> float:
     low, high = -float(log_ratio.max()) + np.log(max(mean, 1e-300)), -float(log_ratio.min())
     for _ in range(60):
         middle = (low + high) / 2
-        if np.mean(acceptance(log_ratio, middle)) < mean:
+        if np.mean(np.exp(np.minimum(0.0, log_ratio + middle))) < mean:
             low = middle
         else:
             high = middle
@@ -84,7 +79,7 @@ def log_scale(log_ratio: np.ndarray, mean: float) -> float:
 
 
 def joined(centres: np.ndarray, real_share: np.ndarray, share: np.ndarray, budget: float) -> np.ndarray:
-    """Joins each cell of too few candidates, those with p_k/q_k > K, with the cell of the nearest centre.
+    """Joins each cell of too few candidates, with p_k > K·q_k or none at all, with the cell of the nearest centre.
 
     Args:
         centres: the centres of the cells, `[C, D]`.
@@ -98,7 +93,9 @@ def joined(centres: np.ndarray, real_share: np.ndarray, share: np.ndarray, budge
     square = np.sum(np.square(centres[:, None] - centres[None]), axis=-1)
     group = np.arange(len(centres))
     while len(np.unique(group)) > 1:
-        excess = np.bincount(group, real_share - budget * share)
+        candidates = np.bincount(group, share, len(group))
+        excess = np.bincount(group, real_share, len(group)) - budget * candidates
+        excess[(candidates == 0) & np.isin(np.arange(len(group)), group)] = np.inf
         worst = group == np.argmax(excess)
         if np.max(excess) <= 0:
             break
@@ -143,12 +140,12 @@ class Rejection:
             UserError: if K is out of range, the data cannot be opened, or samples are not finite.
         """
         self.budget = check_budget(budget)
-        self._experiment, self._params = experiment, params
+        self._experiment, self._params = experiment, jax.tree.map(jnp.asarray, params)
         self._ratio = DensityRatio(experiment.spec, recipe(experiment.spec))
-        self._fitted = self._read_or_fit(folder)
-        counted, cells = self._fitted["counted"], self._fitted["cells"]
-        log_c = thresholds(counted["log_ratio"], counted["cell"], cells, budget)
-        self._log_c = jnp.asarray(log_c)
+        fitted = self._read_or_fit(folder)
+        log_c = thresholds(fitted["counted"]["log_ratio"], fitted["counted"]["cell"], fitted["cells"], budget)
+        rule = {"ratio": fitted["ratio"], "centres": fitted["cells"]["centres"], "log_c": log_c}
+        self._rule = jax.tree.map(jnp.asarray, rule)
         self._candidates = jax.jit(self._propose)
 
     def generate(self, n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -164,29 +161,29 @@ class Rejection:
         """
         key, first, left = jax.random.key(seed), 0, n
         while left:
-            z, x, kept = jax.tree.map(
-                np.asarray, self._candidates(self._params, self._fitted, self._log_c, key, first + np.arange(CHUNK))
-            )
-            kept = np.flatnonzero(kept)[:left]
+            found = self._candidates(self._params, self._rule, key, first + np.arange(CHUNK))
+            z, x, accepted = jax.tree.map(np.asarray, found)
+            kept = np.flatnonzero(accepted)[:left]
             first, left = first + CHUNK, left - len(kept)
             if len(kept):
                 yield z[kept], x[kept]
 
     def _propose(
-        self, params: Params, fitted: Params, log_c: jax.Array, key: jax.Array, index: jax.Array
+        self, params: Params, rule: Params, key: jax.Array, index: jax.Array
     ) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """Returns the latents, the samples and the fate of candidates: `[B, K]`, `[B, …]` and bool `[B]`."""
+        """Returns latents `[B, K]`, samples `[B, …]`, and which of them are accepted, bool `[B]`."""
         keys = fold(key, index)
         noise = jax.vmap(self._experiment.objective.noise)(keys)
         x = self._experiment.objective.generate(params, noise)
-        log_ratio = self._ratio.log_ratio(fitted["ratio"], x)
-        accepted = jnp.exp(jnp.minimum(0.0, log_ratio + log_c[_cells(fitted["cells"]["centres"], x)]))
+        log_ratio = self._ratio.log_ratio(rule["ratio"], x)
+        acceptance = jnp.exp(jnp.minimum(0.0, log_ratio + rule["log_c"][_cells(rule["centres"], x)]))
         uniform = jax.vmap(lambda k: draws.uniforms(draws.fold_in(k, DECISION), 1)[0])(keys)
-        return noise["z"], x, uniform < accepted
+        return noise["z"], x, uniform < acceptance
 
     def _read_or_fit(self, folder: Path | None) -> Params:
         """Returns the classifier, the cells, and what was counted."""
-        name = digest(repr(self._ratio.way), fingerprint(jax.tree.map(np.asarray, self._params["gen"])))[:16]
+        generator = fingerprint(jax.tree.map(np.asarray, self._params["gen"]))
+        name = digest(repr(self._ratio.way), generator)[:16]
         path = folder / f"density_ratio_{name}.npz" if folder else None
         if path and (kept := read_tree(path, "the classifier is trained again")):
             return kept
