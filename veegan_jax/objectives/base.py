@@ -100,7 +100,7 @@ def frozen(params: Params, statistics: Statistics) -> Params:
     return {n: with_statistics(p, statistics[n]) if n in statistics else p for n, p in params.items()}
 
 
-def standard_normals(key: jax.Array, **dims: int) -> dict[str, jax.Array]:
+def standard_normals(key: jax.Array, /, **dims: int) -> dict[str, jax.Array]:
     """Draws independent standard normals of the given dimensions, `{name: [dim]}`: one draw, which compiles faster."""
     drawn = draws.normals(key, sum(dims.values()))
     ends = list(itertools.accumulate(dims.values()))
