@@ -64,6 +64,7 @@ class Objective(NamedTuple):
             inputs are among it by the names 'z' and 'eps'.
         losses: `losses(params, batch) -> ({player: loss}, {metric: scalar})`, all of them float32 `[]`.
         encode: `encode(params, x) -> z` `[B, K]` is the mean of p(z|x); None for a method that does not infer all of z.
+        to_data: `to_data(params, output) -> x` `[B, …]` maps what the generator returns to the units of the data.
     """
 
     nets: Mapping[str, Network]
@@ -72,10 +73,11 @@ class Objective(NamedTuple):
     noise: Callable[[jax.Array], Noise]
     losses: Callable[[Params, Batch], tuple[Scalars, Scalars]]
     encode: Callable[[Params, jax.Array], jax.Array] | None
+    to_data: Callable[[Params, jax.Array], jax.Array] = lambda params, output: output
 
     def generate(self, params: Params, noise: Noise) -> jax.Array:
         """Returns x_g = G(z, ε), float32 `[B, …]`, of the 'z' `[B, K]` and 'eps' `[B, E]` of the noise."""
-        return self.nets["gen"].apply(params["gen"], noise["z"], noise["eps"])
+        return self.to_data(params, self.nets["gen"].apply(params["gen"], noise["z"], noise["eps"]))
 
 
 def statistics(objective: Objective, params: Params, x: jax.Array, noise: Noise) -> Statistics:
