@@ -1,4 +1,4 @@
-"""Whitening: its statistics by hand, and methods that train on principal components and speak in the data's units."""
+"""Whitening: statistics by hand, and methods that train on principal components and speak in the units of data."""
 
 import chex
 import jax
@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from tests.helpers import tiny
+from tests.steps import trained
 from tests.test_objectives import first_batch
 from veegan_jax.config.build import build
 from veegan_jax.errors import UserError
@@ -24,14 +25,14 @@ STATISTICS = {
 
 
 def whitening(*names, **fields):
-    """A tiny config that whitens."""
+    """Returns a tiny config that whitens."""
     config = tiny(*names, **fields)
     config.whiten.floor = 0.1
     return config
 
 
 def with_statistics(experiment):
-    """The parameters and a batch of an experiment, with `STATISTICS`."""
+    """Returns the parameters and a batch of an experiment, with `STATISTICS`."""
     params, batch = first_batch(experiment, 4)
     return {**params, whitened.NET: jax.tree.map(jnp.asarray, STATISTICS)}, batch
 
@@ -100,3 +101,8 @@ def test_numbers_out_of_range_are_refused(option, value):
     config.whiten[option] = value
     with pytest.raises(UserError, match=rf"config.whiten.{option} is {value}; it must be 0 "):
         build(config)
+
+
+def test_bits_are_equal_on_any_number_of_devices():
+    one, two = (trained(whitening(logical_shards=4, devices=devices)) for devices in (1, 2))
+    chex.assert_trees_all_equal(one, two)

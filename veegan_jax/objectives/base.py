@@ -59,7 +59,7 @@ class Objective(NamedTuple):
         nets: The networks, `{net: Network}`. 'gen' maps (z, ε) to x; 'rec', in the methods that have one, takes x.
         inputs: The shapes of one example of each input of each net, `{net: (shape, …)}`.
         players: The nets that each player updates to minimise its loss, `{player: (net, …)}`. There are two players,
-            'disc' and 'gen'.
+            'disc' and 'gen'. A net of neither stays as it is.
         noise: `noise(key) -> {name: array}` draws everything random in the losses of one example. The generator's
             inputs are among it by the names 'z' and 'eps'.
         losses: `losses(params, batch) -> ({player: loss}, {metric: scalar})`, all of them float32 `[]`.
