@@ -154,13 +154,13 @@ def test_gradient_penalty_has_gradients(name):
         np.testing.assert_allclose(jax.jit(jax.grad(moved))(0.0), difference, rtol=1e-6)
 
 
-def test_additive_noise_reaches_the_first_outputs_alone():
+def test_additive_noise_reaches_the_last_outputs_alone():
     gen = small("mlp", shape=(6,), bounded=False, additive_noise=True).gen
     z, eps = normals(4, 5), normals(4, 2, seed=1)
     params = raised(initialised(gen, (z, eps)))
     added = np.asarray(gen.apply(params, z, eps) - gen.apply(params, z, 0 * eps))
-    np.testing.assert_allclose(added[:, :2], np.asarray(params["gain"]) * np.asarray(eps), atol=1e-5)
-    np.testing.assert_array_equal(added[:, 2:], 0)
+    np.testing.assert_allclose(added[:, 4:], np.asarray(params["gain"]) * np.asarray(eps), atol=1e-5)
+    np.testing.assert_array_equal(added[:, :4], 0)
     np.testing.assert_array_equal(initialised(gen, (z, eps))["gain"], 1)
 
 

@@ -41,7 +41,7 @@ class WithNoise(nn.Module):
 
     @nn.compact
     def __call__(self, z: jax.Array, eps: jax.Array) -> jax.Array:
-        """Maps z `[B, K]` and ε `[B, E]` to `[B, D]`; ε goes to the first E of the D outputs."""
+        """Maps z `[B, K]` and ε `[B, E]` to `[B, D]`; ε goes to the last E of the D outputs."""
         x = self.net(z)
         if eps.shape[1] > x.shape[1]:
             raise UserError(
@@ -49,7 +49,7 @@ class WithNoise(nn.Module):
                 "config.mlp.additive_noise adds it"
             )
         gain = self.param("gain", nn.initializers.ones, eps.shape[1:])
-        return x + jnp.pad(gain[None] * eps, ((0, 0), (0, x.shape[1] - eps.shape[1])))
+        return x + jnp.pad(gain[None] * eps, ((0, 0), (x.shape[1] - eps.shape[1], 0)))
 
 
 def mlp(
@@ -77,8 +77,9 @@ def mlp(
         disc_hidden: The widths of the discriminator's hidden layers.
         activation: The activation function after each hidden layer.
         init: The initialisation of the kernels; biases start at 0.
-        additive_noise: Whether the generator's noise ε is added to its first outputs, each times a learned gain that
-            starts at 1, instead of passing through the hidden layers; for data that are vectors without bounds.
+        additive_noise: Whether the generator's noise ε is added to its last outputs, each times a learned gain that
+            starts at 1, instead of passing through the hidden layers; for data that are vectors without bounds. Of data
+            that are whitened, the first outputs are the components of the largest variance: z alone makes them.
 
     Raises:
         ValueError: If an option does not fit the data.
