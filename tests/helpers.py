@@ -13,8 +13,8 @@ from veegan_jax.models import MODELS
 from veegan_jax.objectives import OBJECTIVES
 
 ROOT = Path(__file__).resolve().parent.parent
-# The unrolled GAN is a wrapper, tested as one more method.
-METHODS = [*sorted(OBJECTIVES), "unrolled"]
+# VEEGAN with a contrastive loss, and the unrolled GAN, which is a wrapper, are tested as methods of their own.
+METHODS = [*sorted(OBJECTIVES), "contrastive", "unrolled"]
 KINDS = ("ring", "stacked_digits")
 # The sources of finite sets, of which all held-out examples are measured, since few files are written for a test.
 FINITE = ("celeba", "cifar10", "images", "mnist")
@@ -39,7 +39,9 @@ COMBINATIONS = [*METHODS_AND_MODELS, *(("veegan", "mlp", d) for d in ["stream", 
 def tiny(objective: str = "veegan", model: str = "mlp", data: str = "ring", **fields: object) -> ConfigDict:
     """A config of small nets, batches and budgets."""
     c = base_config()
-    c.objective, c.model, c.data = "gan" if objective == "unrolled" else objective, model, data
+    c.objective, c.model, c.data = {"contrastive": "veegan", "unrolled": "gan"}.get(objective, objective), model, data
+    if objective == "contrastive":
+        c.veegan.reconstruction_loss = "contrastive"
     if data == "stream":
         c.data, c.images.resident_gib = "images", 0.0
     c[c.data].update(tiny_options(c.data))

@@ -177,6 +177,16 @@ def test_differences_name_both_values():
     assert any(line.startswith("config.objective: 'gan'") for line in lines)
 
 
+def test_a_field_that_a_stored_config_lacks_has_its_default():
+    """A run of an earlier version lacks the fields that came later, and is the same run where they have defaults."""
+    stored = effective(tiny())
+    del stored["whiten"], stored["mlp"]["activation"], stored["mlp"]["disc_hidden"]
+    given = tiny(**{"mlp": {"disc_hidden": (128,)}})
+    assert differences(effective(given), stored) == []
+    given.whiten.floor = 0.5
+    assert differences(effective(given), stored) == ["config.whiten.floor: 0.5, but the run has 0.0"]
+
+
 def test_stored_config_of_another_version_is_refused():
     with pytest.raises(UserError, match=r"config.batchsize is no field of this version; did you mean 'batch_size'"):
         from_effective({"batchsize": 3})

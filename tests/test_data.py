@@ -78,3 +78,30 @@ def test_stacked_digits_hold_out_a_part_and_stack_real_digits():
     images = {image.tobytes() for image in source.held_out}
     for channel in np.moveaxis(x, -1, 1).reshape(-1, 8, 8):
         assert ((channel + 1) * 8).astype(np.uint8).tobytes() in images
+
+
+def test_moons_are_half_circles_and_equally_likely():
+    source = SOURCES["moons"](noise=0.01)
+    x = draw(source, source.train, 5000)
+    upper = np.abs(np.linalg.norm(x, axis=-1) - 1) < 0.05
+    lower = np.abs(np.linalg.norm(x - [1.0, 0.5], axis=-1) - 1) < 0.05
+    assert np.all(upper | lower)
+    assert x[upper & ~lower][:, 1].min() > -0.05
+    assert x[lower & ~upper][:, 1].max() < 0.55
+    np.testing.assert_allclose(np.mean(upper), 0.5, atol=0.05)
+    np.testing.assert_allclose((np.linalg.norm(x[upper & ~lower], axis=-1) - 1).std(), 0.01, rtol=0.05)
+
+
+def test_a_spiral_is_evenly_dense_and_its_radius_grows_with_its_angle():
+    source = SOURCES["spiral"](turns=1.5, radius=3.0, noise=0.01)
+    x = draw(source, source.train, 5000)
+    radius, angle = np.linalg.norm(x, axis=-1), np.arctan2(x[:, 1], x[:, 0]) / (2 * np.pi)
+    turn = np.mod(radius / 2 - angle + 0.5, 1) - 0.5  # neighbouring turns are 2 apart
+    assert np.abs(turn[radius > 0.5]).max() < 0.03
+    np.testing.assert_allclose(np.mean(radius < 1.5), 0.25, atol=0.02)
+
+
+@pytest.mark.parametrize(("name", "option"), [("moons", "noise"), ("spiral", "turns"), ("spiral", "radius")])
+def test_curves_refuse_what_is_not_positive(name, option):
+    with pytest.raises(ValueError, match=f"^{option} is 0; it .* more than 0"):
+        SOURCES[name](**{option: 0})

@@ -19,7 +19,7 @@ from veegan_jax.train.compile import initial_state
 EXAMPLES = ROOT / "docs" / "examples"
 REGISTRY = {
     "lsgan": fields.REGISTRIES["objective"],
-    "moons": fields.REGISTRIES["data"],
+    "circles": fields.REGISTRIES["data"],
     "fourier": fields.REGISTRIES["model"],
     "energy": METRICS,
 }
@@ -45,7 +45,7 @@ def test_every_example_is_tested():
 
 
 def test_they_work_together(tmp_path):
-    given = tiny("lsgan", "fourier", "moons")
+    given = tiny("lsgan", "fourier", "circles")
     given.fourier.width = 8
     outcome = train(given, tmp_path)
     assert " energy distance (units of the data) ↓ |" in outcome.table
@@ -54,7 +54,7 @@ def test_they_work_together(tmp_path):
 
 def test_training_improves_the_score(tmp_path):
     """The method, the data and the metric agree on which way is better."""
-    given = tiny("lsgan", "fourier", "moons", batch_size=64, num_steps=300, steps_per_call=50)
+    given = tiny("lsgan", "fourier", "circles", batch_size=64, num_steps=300, steps_per_call=50)
     given.eval_every, given.save_every, given.eval_samples = 300, 300, 1000
     given.fourier.width = 32
     evaluation = Evaluation(build(given))
@@ -68,7 +68,7 @@ def test_training_improves_the_score(tmp_path):
 
 def test_their_options_are_sections_of_the_config():
     assert base_config().lsgan.margin == 1.0
-    given = tiny("lsgan", "fourier", "moons")
-    given.moons.noise = -1.0
-    with pytest.raises(UserError, match=r"config.moons.noise is -1.0; it is a standard deviation"):
+    given = tiny("lsgan", "fourier", "circles")
+    given.circles.noise = -1.0
+    with pytest.raises(UserError, match=r"config.circles.noise is -1.0; it is a standard deviation"):
         build(given)

@@ -69,6 +69,53 @@ def test_veegan_with_a_learned_std():
     np.testing.assert_allclose(losses["gen"], np.mean(generated) + metrics["d"], rtol=1e-5)
 
 
+@pytest.mark.parametrize(("reduction", "factor"), [("sum", 1.0), ("mean", 1 / 3)])
+def test_veegan_with_a_contrastive_loss(reduction, factor):
+    weights = {"reconstruction_weight": 0.3, "reconstruction_reduction": reduction}
+    losses, metrics, nets, batch = setup("veegan", reconstruction_loss="contrastive", **weights)
+    x_g, _, generated, _ = by_hand_pairs(nets, batch, std=1.0)
+    z, z_mixed = batch.noise["z"], batch.noise["z_mixed"]
+    contrast = np.mean(softplus(-nets["info"](z, x_g))) + np.mean(softplus(nets["info"](z_mixed, x_g)))
+    np.testing.assert_allclose(metrics["contrast"], contrast, rtol=1e-5)
+    np.testing.assert_allclose(
+        losses["gen"], np.mean(generated) + 0.3 * contrast + 0.3 * factor * metrics["d"], rtol=1e-5
+    )
+    assert not np.any(np.asarray(z) == np.asarray(z_mixed))
+
+
+def parts_of_gradient(**options):
+    """Returns the gradients of three losses, that of the generator, d, and T's, with respect to all nets."""
+    config = tiny("veegan")
+    config.veegan.update(options)
+    objective = (experiment := build(config)).objective
+    params, batch = first_batch(experiment, 4)
+
+    def part(params, name):
+        losses, metrics = objective.losses(params, batch)
+        return (losses | metrics).get(name, jnp.zeros(()))
+
+    gradients = {name: jax.grad(functools.partial(part, name=name)) for name in ("gen", "d", "contrast")}
+    return {name: jax.jit(gradient)(params) for name, gradient in gradients.items()}
+
+
+@pytest.mark.parametrize(
+    ("loss", "moves"),
+    [
+        ("gaussian", {"d": {"gen", "rec"}, "contrast": set()}),
+        ("contrastive", {"d": {"rec"}, "contrast": {"gen", "info"}}),
+        ("none", {"d": {"rec"}, "contrast": set()}),
+    ],
+)
+def test_which_nets_each_reconstruction_loss_moves(loss, moves):
+    gradients = parts_of_gradient(reconstruction_loss=loss, reconstruction_weight=0.3)
+    for name, nets in moves.items():
+        assert {net for net, gradient in gradients[name].items() if optax.tree.norm(gradient) > 0} == nets, name
+    for net, name in (("rec", "d"), ("info", "contrast")):
+        if net in gradients["gen"]:  # The net has no other part of the loss.
+            expected = jax.tree.map(lambda g: 0.3 * g, gradients[name][net])
+            chex.assert_trees_all_close(gradients["gen"][net], expected, rtol=1e-4, atol=1e-6)
+
+
 def test_an_encoder_stays_finite_on_data_far_from_unit_scale():
     experiment = build(tiny("ali"))
     params, batch = first_batch(experiment, 4)

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from veegan_jax.errors import UserError
 from veegan_jax.models import MODELS
 from veegan_jax.models.network import INITIALISERS, BatchNorm, Network, from_module, packed
 from veegan_jax.ops.axis import AXIS
@@ -153,6 +154,22 @@ def test_gradient_penalty_has_gradients(name):
         np.testing.assert_allclose(jax.jit(jax.grad(moved))(0.0), difference, rtol=1e-6)
 
 
+def test_additive_noise_reaches_the_last_outputs_alone():
+    gen = small("mlp", shape=(6,), bounded=False, additive_noise=True).gen
+    z, eps = normals(4, 5), normals(4, 2, seed=1)
+    params = raised(initialised(gen, (z, eps)))
+    added = np.asarray(gen.apply(params, z, eps) - gen.apply(params, z, 0 * eps))
+    np.testing.assert_allclose(added[:, 4:], np.asarray(params["gain"]) * np.asarray(eps), atol=1e-5)
+    np.testing.assert_array_equal(added[:, :4], 0)
+    np.testing.assert_array_equal(initialised(gen, (z, eps))["gain"], 1)
+
+
+def test_additive_noise_of_more_coordinates_than_outputs_is_refused():
+    gen = small("mlp", shape=(6,), bounded=False, additive_noise=True).gen
+    with pytest.raises(UserError, match="config.noise_dim is 7; it must be at most 6"):
+        gen.init(jax.random.key(0), (5,), (7,))
+
+
 @pytest.mark.parametrize("init", sorted(INITIALISERS))
 def test_initialisers(init):
     rec = small("mlp", init=init).rec(5)
@@ -205,6 +222,7 @@ def test_dcgan_ends_in_a_linear_layer_without_latents():
             r"smallest is 4; the data must be images \[H, W, C\] of more pixels a side, and these are \[4, 4, 3\]",
         ),
         ("dcgan", {"disc_ratio": 0.0}, "disc_ratio is 0.0; it must be more than 0"),
+        ("mlp", {"additive_noise": True}, "additive_noise is True; it is for data that are vectors without bounds"),
         ("dcgan", {"base_width": 0}, "base_width is 0; it must be 1 or more"),
         ("resnet", {"blocks": 0}, "blocks is 0; it must be 1 or more"),
     ],

@@ -21,6 +21,7 @@ from veegan_jax.objectives.base import NetsAndDims, Objective
 from veegan_jax.objectives.optimizer import adam
 from veegan_jax.objectives.penalty import Penalty, penalty
 from veegan_jax.objectives.unrolled import unrolled
+from veegan_jax.objectives.whitened import whiten, whitened
 from veegan_jax.paths import local_path
 
 
@@ -136,7 +137,12 @@ def _objective(config: ConfigDict, spec: DataSpec, optimizer: optax.GradientTran
     objective: Objective = _entry(config, "objective", parts)
     if penalties.r1 or penalties.r2:
         _check_no_statistics(config, objective)
-    return unrolled(objective, optimizer, config.unroll) if config.unroll else objective
+    objective = unrolled(objective, optimizer, config.unroll) if config.unroll else objective
+    if not _call(whiten, "whiten", **config.whiten).floor:
+        return objective
+    if len(spec.shape) != 1:
+        raise UserError(f"config.whiten.floor is {config.whiten.floor}; it must be 0 for {config.data}, no vectors")
+    return whitened(objective, *spec.shape)
 
 
 def _check_no_statistics(config: ConfigDict, objective: Objective) -> None:

@@ -71,8 +71,13 @@ def read_json(file: Path) -> dict[str, Any]:
 
 
 def differences(given: Mapping[str, Any], stored: Mapping[str, Any]) -> list[str]:
-    """Returns one line for each field in which a given effective config and a run's stored one differ."""
-    a, b = dict(leaves(given)), dict(leaves(stored))
+    """Returns one line for each field in which a given effective config and a run's stored one differ.
+
+    A field that the stored config lacks came in a later version, and has its default.
+    """
+    known = dict(leaves(json.loads(json.dumps(defaults()))))
+    a = dict(leaves(given))
+    b = {**{path: known[path] for path in a.keys() & known.keys()}, **dict(leaves(stored))}
     absent = "(absent)"
     return [
         f"config.{path}: {a.get(path, absent)!r}, but the run has {b.get(path, absent)!r}"

@@ -14,6 +14,7 @@ from veegan_jax.models import MODELS
 from veegan_jax.objectives import OBJECTIVES
 from veegan_jax.objectives.optimizer import adam
 from veegan_jax.objectives.penalty import penalty
+from veegan_jax.objectives.whitened import whiten
 
 
 class Field(NamedTuple):
@@ -173,7 +174,12 @@ GROUPS: Mapping[str, Mapping[str, Field]] = {
 }
 
 # The sections that every run uses, and the functions whose options they are.
-SHARED_SECTIONS: Mapping[str, Callable[..., Any]] = {"optim.gen": adam, "optim.disc": adam, "penalty": penalty}
+SHARED_SECTIONS: Mapping[str, Callable[..., Any]] = {
+    "optim.gen": adam,
+    "optim.disc": adam,
+    "penalty": penalty,
+    "whiten": whiten,
+}
 
 MAX_SEED = 2**32 - 1
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from veegan_jax.data.base import Source
 from veegan_jax.data.celeba import celeba
 from veegan_jax.data.cifar10 import cifar10
+from veegan_jax.data.curves import moons, spiral
 from veegan_jax.data.mixtures import grid, ring, synthetic1200
 from veegan_jax.data.mnist import mnist, stacked_mnist
 from veegan_jax.data.own_images import images
@@ -20,7 +21,9 @@ SOURCES: dict[str, Callable[..., Source]] = {
     "grid": grid,
     "images": images,
     "mnist": mnist,
+    "moons": moons,
     "ring": ring,
+    "spiral": spiral,
     "stacked_digits": stacked_digits,
     "stacked_mnist": stacked_mnist,
     "synthetic1200": synthetic1200,

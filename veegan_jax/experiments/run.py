@@ -1,5 +1,6 @@
 """One run: build → lock → restore → loop → table."""
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from contextlib import ExitStack, nullcontext
@@ -14,6 +15,8 @@ from ml_collections import ConfigDict
 from veegan_jax.config.build import Experiment, build
 from veegan_jax.evaluation.scores import Evaluation
 from veegan_jax.experiments.hooks import Evaluate, OpenRun, check_finite, conclude, log, open_run, plot, save
+from veegan_jax.inference.model import CALIBRATION_SEED
+from veegan_jax.objectives import whitened
 from veegan_jax.objectives.base import Scalars
 from veegan_jax.parallel.devices import replicate
 from veegan_jax.parallel.processes import broadcast, run_on_primary
@@ -48,7 +51,7 @@ def train(config: ConfigDict, workdir: Path) -> Outcome:
         start = partial(open_run, evaluation, workdir, len(devices))
         run = cast(OpenRun, run_on_primary("the start", lambda: opened.enter_context(start())))
         restored = run.restored if run else None
-        state, step = (restored.state, restored.step) if restored else (to_host(initial_state(experiment)), 0)
+        state, step = (restored.state, restored.step) if restored else (_first_state(evaluation), 0)
         state, step = broadcast(state), int(broadcast(np.int32(step)))
         state = replicate(from_host(state), devices)
 
@@ -89,6 +92,18 @@ def train(config: ConfigDict, workdir: Path) -> Outcome:
 
         table = run_on_primary(f"the end, step {step}", end)
         return Outcome(step, table, None if step == config.num_steps else stop.received)
+
+
+def _first_state(evaluation: Evaluation) -> TrainState:
+    """Returns the state before the first step on the host, with the statistics by which the data are whitened."""
+    experiment = evaluation.experiment
+    config, state = experiment.config, to_host(initial_state(experiment))
+    if not config.whiten.floor:
+        return state
+    examples = evaluation.sampler.training(max(10_000, 20 * experiment.spec.shape[0]), CALIBRATION_SEED)
+    statistics = whitened.measure(examples, **config.whiten)
+    replicated = {name: np.stack([value] * config.num_seeds) for name, value in statistics.items()}
+    return dataclasses.replace(state, params={**state.params, whitened.NET: replicated})
 
 
 def _calls(

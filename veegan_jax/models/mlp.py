@@ -7,6 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from veegan_jax.errors import UserError
 from veegan_jax.models import network
 
 
@@ -33,6 +34,24 @@ class Mlp(nn.Module):
         return h.reshape(h.shape[0], *self.out_shape)
 
 
+class WithNoise(nn.Module):
+    """A generator of vectors that adds its noise ε to what a net makes of z, each coordinate times a learned gain."""
+
+    net: Mlp
+
+    @nn.compact
+    def __call__(self, z: jax.Array, eps: jax.Array) -> jax.Array:
+        """Maps z `[B, K]` and ε `[B, E]` to `[B, D]`; ε goes to the last E of the D outputs."""
+        x = self.net(z)
+        if eps.shape[1] > x.shape[1]:
+            raise UserError(
+                f"config.noise_dim is {eps.shape[1]}; it must be at most {x.shape[1]}, the number of outputs to which "
+                "config.mlp.additive_noise adds it"
+            )
+        gain = self.param("gain", nn.initializers.ones, eps.shape[1:])
+        return x + jnp.pad(gain[None] * eps, ((0, 0), (x.shape[1] - eps.shape[1], 0)))
+
+
 def mlp(
     *,
     shape: tuple[int, ...],
@@ -45,6 +64,7 @@ def mlp(
     init: Literal[
         "glorot_uniform", "glorot_normal", "he_normal", "lecun_normal", "orthogonal", "normal_0.02"
     ] = "glorot_uniform",
+    additive_noise: bool = False,
 ) -> network.Nets:
     """The three nets as MLPs. The defaults are those of the authors' 2-D notebook.
 
@@ -57,13 +77,22 @@ def mlp(
         disc_hidden: The widths of the discriminator's hidden layers.
         activation: The activation function after each hidden layer.
         init: The initialisation of the kernels; biases start at 0.
+        additive_noise: Whether the generator's noise ε is added to its last outputs, each times a learned gain that
+            starts at 1, instead of passing through the hidden layers; for data that are vectors without bounds. Of data
+            that are whitened, the first outputs are the components of the largest variance: z alone makes them.
+
+    Raises:
+        ValueError: If an option does not fit the data.
     """
+    if additive_noise and (bounded or len(shape) != 1):
+        raise ValueError("additive_noise is True; it is for data that are vectors without bounds")
 
-    def net(hidden: tuple[int, ...], out_shape: tuple[int, ...], bounded: bool = False) -> network.Network:
-        return network.from_module(Mlp(tuple(hidden), out_shape, activation, init, dtype, bounded))
+    def module(hidden: tuple[int, ...], out_shape: tuple[int, ...], bounded: bool = False) -> Mlp:
+        return Mlp(tuple(hidden), out_shape, activation, init, dtype, bounded)
 
+    gen = module(gen_hidden, shape, bounded)
     return network.Nets(
-        gen=net(gen_hidden, shape, bounded),
-        rec=lambda outputs: net(rec_hidden, (outputs,)),
-        disc=net(disc_hidden, ()),
+        gen=network.from_module(WithNoise(gen) if additive_noise else gen),
+        rec=lambda outputs: network.from_module(module(rec_hidden, (outputs,))),
+        disc=network.from_module(module(disc_hidden, ())),
     )

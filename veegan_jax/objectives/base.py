@@ -59,11 +59,12 @@ class Objective(NamedTuple):
         nets: The networks, `{net: Network}`. 'gen' maps (z, ε) to x; 'rec', in the methods that have one, takes x.
         inputs: The shapes of one example of each input of each net, `{net: (shape, …)}`.
         players: The nets that each player updates to minimise its loss, `{player: (net, …)}`. There are two players,
-            'disc' and 'gen'.
+            'disc' and 'gen'. A net of neither stays as it is.
         noise: `noise(key) -> {name: array}` draws everything random in the losses of one example. The generator's
             inputs are among it by the names 'z' and 'eps'.
         losses: `losses(params, batch) -> ({player: loss}, {metric: scalar})`, all of them float32 `[]`.
         encode: `encode(params, x) -> z` `[B, K]` is the mean of p(z|x); None for a method that does not infer all of z.
+        to_data: `to_data(params, output) -> x` `[B, …]` maps what the generator returns to the units of the data.
     """
 
     nets: Mapping[str, Network]
@@ -72,10 +73,11 @@ class Objective(NamedTuple):
     noise: Callable[[jax.Array], Noise]
     losses: Callable[[Params, Batch], tuple[Scalars, Scalars]]
     encode: Callable[[Params, jax.Array], jax.Array] | None
+    to_data: Callable[[Params, jax.Array], jax.Array] = lambda params, output: output
 
     def generate(self, params: Params, noise: Noise) -> jax.Array:
         """Returns x_g = G(z, ε), float32 `[B, …]`, of the 'z' `[B, K]` and 'eps' `[B, E]` of the noise."""
-        return self.nets["gen"].apply(params["gen"], noise["z"], noise["eps"])
+        return self.to_data(params, self.nets["gen"].apply(params["gen"], noise["z"], noise["eps"]))
 
 
 def statistics(objective: Objective, params: Params, x: jax.Array, noise: Noise) -> Statistics:
@@ -100,7 +102,7 @@ def frozen(params: Params, statistics: Statistics) -> Params:
     return {n: with_statistics(p, statistics[n]) if n in statistics else p for n, p in params.items()}
 
 
-def standard_normals(key: jax.Array, **dims: int) -> dict[str, jax.Array]:
+def standard_normals(key: jax.Array, /, **dims: int) -> dict[str, jax.Array]:
     """Draws independent standard normals of the given dimensions, `{name: [dim]}`: one draw, which compiles faster."""
     drawn = draws.normals(key, sum(dims.values()))
     ends = list(itertools.accumulate(dims.values()))
