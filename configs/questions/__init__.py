@@ -21,7 +21,7 @@ def comparison(rows: dict[str, Row], *, num_steps: int, num_seeds: int) -> Confi
     return c
 
 
-def recipe(method: str, **options: float) -> Row:
+def recipe(method: str, **options: float | str) -> Row:
     """Returns a method's row of `configs/compare.py:grid`, with some options of its objective changed."""
     row: Row = compare.grid()[1][method]
     objective = row["objective"]
