@@ -2,7 +2,7 @@
 
     python -m veegan_jax.main --config configs/recipes/stacked_digits_best.py
 
-Not measured in this form yet; one run of version 0.1.0 with these fields reached 1,000 modes and reverse KL 0.0364.
+Not measured in this form yet; one earlier run with these fields reached 1,000 modes and reverse KL 0.0364.
 """
 
 from ml_collections import ConfigDict
