@@ -2,8 +2,8 @@
 
     python -m veegan_jax.main --config configs/recipes/grid_best.py
 
-Measured so far (docs/results/cells, seed 0): 25 modes, 98.37 % high quality, (K+1)-bin KL 0.0036, after about 11 minutes on
-one core. Real data: 98.97 %.
+Measured so far (docs/results/cells, seed 0): 25 modes, 98.37 % high quality, (K+1)-bin KL 0.0036, after about 11
+minutes on one core. Real data: 98.97 %.
 """
 
 from ml_collections import ConfigDict
