@@ -12,4 +12,7 @@ from configs.recipes import best_on_plane
 
 
 def get_config() -> ConfigDict:
-    return best_on_plane("grid", spread=16.0)
+    c = best_on_plane("grid", spread=16.0)
+    c.num_steps = 80_000
+    c.eval_every = c.save_every = 20_000
+    return c

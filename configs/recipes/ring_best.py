@@ -13,5 +13,6 @@ from configs.recipes import best_on_plane
 
 def get_config() -> ConfigDict:
     c = best_on_plane("ring", spread=1.0)
-    c.num_steps = 30_000
+    c.num_steps = 27_000
+    c.eval_every = c.save_every = 9_000
     return c

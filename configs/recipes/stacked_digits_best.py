@@ -13,8 +13,10 @@ from configs.recipes import best
 def get_config() -> ConfigDict:
     c = best("stacked_digits", gamma=10.0, latent_dim=32, std=0.5)
     c.mlp.gen_hidden = c.mlp.rec_hidden = c.mlp.disc_hidden = (512, 512)
+    for player in ("gen", "disc"):
+        c.optim[player].b1, c.optim[player].b2 = 0.0, 0.99
     c.batch_size = 128
     c.ema_half_life = 128_000.0
-    c.num_steps = 16_000
-    c.eval_every = c.save_every = 4_000
+    c.num_steps = 8_000
+    c.eval_every = c.save_every = 2_000
     return c
