@@ -17,7 +17,15 @@ from veegan_jax.experiments import cells as cells_module
 from veegan_jax.experiments import compare as training
 from veegan_jax.experiments.cells import locked_cell, read_cell
 from veegan_jax.experiments.compare import compare
-from veegan_jax.experiments.reproduce import joint_table, read_cells, reproduce, units, with_budget, write_tables
+from veegan_jax.experiments.reproduce import (
+    at_once,
+    joint_table,
+    read_cells,
+    reproduce,
+    units,
+    with_budget,
+    write_tables,
+)
 
 ROWS = {"gan": {"objective": "gan"}, "veegan": {"veegan": {"reconstruction_weight": 0.1}}}
 NAMES = ["c/gan.seed0", "c/veegan.seed0", "c/gan.seed1", "c/veegan.seed1"]
@@ -117,6 +125,29 @@ def test_a_cell_is_never_computed_twice_also_without_its_run(there, trained, cha
     assert reproduce(units({"c": comparison(**changed)}), there / "runs", there / "cells").failed == {}
     assert trained == []
     assert files(there / "cells") == before
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_seeds_that_are_trained_at_once_have_one_cell_which_is_never_computed_twice(there, trained, together):
+    wanted = units({"c": comparison()})
+    singly = write_tables(wanted, there / "new", there / "cells", 1, "")
+    for name in (NAMES[0], NAMES[2]):
+        (there / "cells" / f"{name}.json").unlink()
+    assert reproduce(wanted, there / "runs", there / "cells", together=True).failed == {}
+    assert trained == ["gan.seeds0-1"]
+    assert reproduce(wanted, there / "new", there / "cells", together=together).failed == {}
+    assert trained == ["gan.seeds0-1"]
+    found = read_cells(wanted, there / "cells").found
+    assert list(found) == NAMES
+    assert found[NAMES[0]] is found[NAMES[2]]
+    assert found[NAMES[0]].seeds == [0, 1]
+    assert write_tables(wanted, there / "new", there / "cells", 1, "") == singly
+
+
+def test_only_seeds_that_follow_one_another_are_trained_at_once():
+    wanted = units({"c": comparison(num_seeds=4)})
+    names = [unit.name for unit in at_once([unit for unit in wanted if unit.name != "c/gan.seed1"])]
+    assert names == ["c/gan.seed0", "c/gan.seeds2-3", "c/veegan.seeds0-3"]
 
 
 def test_a_kill_between_the_end_of_training_and_the_cell_loses_nothing(there, trained):

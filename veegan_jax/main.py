@@ -83,6 +83,9 @@ CELLS = flags.DEFINE_string(
     "The folder of finished cells; when left out docs/results/cells if that is there, and else the workdir.",
     FLAGS,
 )
+TOGETHER = flags.DEFINE_bool(
+    "together", False, "Train all seeds of a row at once, as one cell, which small networks on a GPU want.", FLAGS
+)
 DISTRIBUTED = flags.DEFINE_bool(
     "distributed", False, "Train together with the other processes of this TPU, GKE, SLURM or Open MPI job.", FLAGS
 )
@@ -176,7 +179,7 @@ def _check_score_flags() -> None:
 def _check_reproduce_flags() -> None:
     """Checks that what is reproduced is named once, and that flags of reproducing are given for nothing else."""
     if MODE.value != "reproduce":
-        for flag in (TABLE, BUDGET, CELLS):
+        for flag in (TABLE, BUDGET, CELLS, TOGETHER):
             if flag.value != flag.default:
                 raise UserError(f"--{flag.name} is for --mode reproduce, and --mode is {MODE.value}")
     elif (TABLE.value is None) == (CONFIG.value is None):
@@ -276,6 +279,7 @@ def _run(argv: Sequence[str], rest: Sequence[str], join: Callable[[], None]) -> 
         table=TABLE.value,
         budget=BUDGET.value,
         cells=CELLS.value,
+        together=TOGETHER.value,
         rejection=REJECTION.value,
     )
     commands.set_environment(options)

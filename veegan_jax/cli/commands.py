@@ -57,6 +57,7 @@ class Options(NamedTuple):
         table: the table of the paper to reproduce; None to reproduce one comparison.
         budget: the factor on the steps of what is reproduced.
         cells: the folder of cells; None for the usual one.
+        together: whether all seeds of a row are trained at once.
         rejection: K, of how many samples one is kept on average; None to keep all.
     """
 
@@ -73,6 +74,7 @@ class Options(NamedTuple):
     table: int | None = None
     budget: float = 1.0
     cells: str | None = None
+    together: bool = False
     rejection: float | None = None
 
 
@@ -255,7 +257,7 @@ def reproduce_cells(options: Options) -> str | None:
 
     if 0 < len(read_cells(wanted, folder).found) < len(wanted):
         show()
-    done = reproduce(wanted, options.workdir, folder, options.row)
+    done = reproduce(wanted, options.workdir, folder, options.row, together=options.together)
     if done.stopped_by:
         return done.stopped_by
     show()

@@ -10,10 +10,12 @@ from typing import NamedTuple
 import numpy as np
 from tabulate import tabulate
 
+from veegan_jax.config.convert import effective
 from veegan_jax.evaluation.published import Rows, published
 from veegan_jax.evaluation.scores import Evaluation, Scores
 from veegan_jax.metrics import COLUMNS, Column
 from veegan_jax.storage.files import write_atomically
+from veegan_jax.storage.versions import versions
 
 
 def mean_and_error(replicas: Sequence[Scores]) -> tuple[Scores, Scores]:
@@ -154,12 +156,13 @@ def save_results(
     markdown: str,
     **more: object,
 ) -> None:
-    """Writes the table to `stem.md`, and the numbers behind it, any more of them and the protocol to `stem.json`.
+    """Writes the table to `stem.md`, and to `stem.json` the numbers behind it, any more of them, how and by what.
 
     Raises:
         UserError: if one cannot be written.
     """
-    measured = {"samples": evaluation.num, "notes": protocol(evaluation)}
+    made_by = versions(effective(evaluation.experiment.config))
+    measured = {"samples": evaluation.num, "notes": protocol(evaluation), "versions": made_by}
     results: Mapping[str, object] = {"step": step, "replicas": list(replicas), "real": real, **measured, **more}
     write_atomically(stem.with_name(f"{stem.name}.json"), json.dumps(results, indent=2) + "\n")
     write_atomically(stem.with_name(f"{stem.name}.md"), markdown + "\n")

@@ -48,7 +48,7 @@ class Cell(NamedTuple):
         notes: how scores are measured and defined.
         curve: scores and losses at the steps that were measured, the mean where there are several replicas.
         seconds: the time of all steps, without compiling and measuring; None where it is not known.
-        versions: the versions and the machine that made the cell.
+        versions: the versions and the machine that the training ended with.
     """
 
     config: dict[str, Any]
@@ -93,7 +93,8 @@ def _cell(folder: Path, config: ConfigDict, results: Mapping[str, Any]) -> Cell:
         notes=results.get("notes", []),
         curve=_measured(rows, {*COLUMNS, *results.get("real", {})}),
         seconds=round(config.num_steps / rates[-1], 1) if rates else None,
-        versions={name: value for name, value in versions(fields).items() if value},
+        # Older results do not say by what they were made.
+        versions={name: value for name, value in (results.get("versions") or versions(fields)).items() if value},
     )
 
 

@@ -1,7 +1,10 @@
 """Comparisons that are computed cell by cell, one seed of one row at a time, so that each cell is computed once."""
 
+import glob
+import re
 import traceback
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -42,12 +45,12 @@ SHOWN = {
 
 
 class Unit(NamedTuple):
-    """What is computed once: one seed of one row of a comparison.
+    """What is computed once: one seed of one row of a comparison, or several that are trained at once.
 
     Attributes:
         comparison: the name of the comparison, which has the budget in it.
         row: the name of the row.
-        config: the config of the row with this seed alone.
+        config: the config of the row with these seeds alone.
     """
 
     comparison: str
@@ -57,7 +60,8 @@ class Unit(NamedTuple):
     @property
     def name(self) -> str:
         """The folder of the run within the workdir; its cell is the file `NAME.json` within the folder of cells."""
-        return f"{self.comparison}/{self.row}.seed{self.config.seed}"
+        first, last = self.config.seed, self.config.seed + self.config.num_seeds - 1
+        return f"{self.comparison}/{self.row}.{f'seed{first}' if first == last else f'seeds{first}-{last}'}"
 
     def cell(self, folder: Path) -> Path:
         """Returns the file of the cell within the folder of cells."""
@@ -79,10 +83,31 @@ def units(comparisons: Mapping[str, ConfigDict], budget: float = 1.0) -> list[Un
         folder = name if budget == 1 else f"{name}-budget{budget:g}"
         for row, fields in (comparison(config) or {config.objective: config}).items():
             for i in range(fields.num_seeds):
-                one = with_budget(fields, budget)
-                one.seed, one.num_seeds = fields.seed + i, 1
+                one = _with_seeds(with_budget(fields, budget), fields.seed + i, 1)
                 found.append((i, Unit(folder, row, one)))
     return [unit for _, unit in sorted(found, key=lambda pair: pair[0])]
+
+
+def _with_seeds(config: ConfigDict, first: int, count: int) -> ConfigDict:
+    changed = config.copy_and_resolve_references()
+    changed.seed, changed.num_seeds = first, count
+    return changed
+
+
+def at_once(todo: Sequence[Unit]) -> list[Unit]:
+    """Returns units of one seed each as units that train all seeds of a row which follow one another at once."""
+    rows: dict[tuple[str, str], list[int]] = {}
+    for unit in todo:
+        rows.setdefault((unit.comparison, unit.row), []).append(unit.config.seed)
+    configs = {(unit.comparison, unit.row): unit.config for unit in todo}
+    merged = []
+    for (name, row), seeds in rows.items():
+        ordered = sorted(seeds)
+        starts = [seed for seed in ordered if seed - 1 not in seeds]
+        for first, following in zip(starts, [*starts[1:], ordered[-1] + 1], strict=True):
+            count = sum(first <= seed < following for seed in ordered)
+            merged.append(Unit(name, row, _with_seeds(configs[name, row], first, count)))
+    return merged
 
 
 def with_budget(config: ConfigDict, budget: float) -> ConfigDict:
@@ -105,22 +130,40 @@ def with_budget(config: ConfigDict, budget: float) -> ConfigDict:
 
 
 class Cells(NamedTuple):
-    """The cells of some units that are there, and why others cannot be used, by the names of the units."""
+    """The cells of some units that are there, and why others cannot be used, by the names of the units.
+
+    Units of one seed each may share the cell of a run that trained several seeds at once.
+    """
 
     found: dict[str, Cell]
     unusable: dict[str, str]
 
 
 def read_cells(wanted: Iterable[Unit], folder: Path) -> Cells:
-    """Reads the cells of units in a folder of cells."""
-    cells = Cells({}, {})
+    """Reads the cells of units of one seed each in a folder of cells."""
+    cells, shared = Cells({}, {}), dict[str, Cell | None]()
     for unit in wanted:
         try:
-            if cell := read_cell(unit.cell(folder), unit.config):
+            cell = read_cell(unit.cell(folder), unit.config)
+            if cell is None and (together := _shared(unit, folder)):
+                if together.name not in shared:
+                    shared[together.name] = read_cell(together.cell(folder), together.config)
+                cell = shared[together.name]
+            if cell:
                 cells.found[unit.name] = cell
         except UserError as error:
             cells.unusable[unit.name] = str(error)
     return cells
+
+
+def _shared(unit: Unit, folder: Path) -> Unit | None:
+    """Returns the unit of several seeds, this one's among them, that has a file in the folder; None if none has."""
+    for path in sorted((folder / unit.comparison).glob(f"{glob.escape(unit.row)}.seeds*.json")):
+        if numbers := re.fullmatch(r"seeds(\d+)-(\d+)", path.stem.removeprefix(f"{unit.row}.")):
+            first, last = map(int, numbers.groups())
+            if first <= unit.config.seed <= last:
+                return unit._replace(config=_with_seeds(unit.config, first, last - first + 1))
+    return None
 
 
 class Reproduced(NamedTuple):
@@ -137,7 +180,9 @@ class Reproduced(NamedTuple):
     stopped_by: str | None
 
 
-def reproduce(wanted: Sequence[Unit], workdir: Path, folder: Path, row: str = "") -> Reproduced:
+def reproduce(
+    wanted: Sequence[Unit], workdir: Path, folder: Path, row: str = "", *, together: bool = False
+) -> Reproduced:
     """Computes the cells that are not there. A cell that fails or diverges does not stop the others.
 
     The traceback of an error that the user cannot mend is printed, too.
@@ -150,6 +195,7 @@ def reproduce(wanted: Sequence[Unit], workdir: Path, folder: Path, row: str = ""
         workdir: the folder in which each unit has its run, which resumes from its checkpoints.
         folder: the folder of cells.
         row: the only row to compute; empty for all rows.
+        together: whether the seeds of a row are trained at once, as one cell.
 
     Raises:
         UserError: if there is no such row, or the folder of cells cannot be written.
@@ -166,11 +212,10 @@ def reproduce(wanted: Sequence[Unit], workdir: Path, folder: Path, row: str = ""
     failed |= {unit.name: reason for unit in todo if (reason := wrong.get((unit.comparison, unit.row)))}
     for name, reason in failed.items():
         _say(f"{name}: {reason}")
-    for unit in todo:
-        if unit.name in failed:
-            continue
+    todo = [unit for unit in todo if unit.name not in failed]
+    for unit in at_once(todo) if together else todo:
         try:
-            with locked_cell(unit.cell(folder)) as holder:
+            with _locked_row(unit, folder) as holder:
                 if holder:
                     elsewhere[unit.name] = holder
                     _say(f"{unit.name}: {holder} computes it")
@@ -179,8 +224,9 @@ def reproduce(wanted: Sequence[Unit], workdir: Path, folder: Path, row: str = ""
         except Exception as error:
             if not isinstance(error, UserError):
                 traceback.print_exc()
-            failed[unit.name] = one_line(error)
-            _say(f"{unit.name}: {failed[unit.name]}")
+            reason = one_line(error)
+            failed |= {one.name: reason for one in _singly(unit)}
+            _say(f"{unit.name}: {reason}")
     return Reproduced(failed, elsewhere, None)
 
 
@@ -196,6 +242,23 @@ def _what_is_wrong(config: ConfigDict) -> str:
     except UserError as error:
         return one_line(error)
     return ""
+
+
+@contextmanager
+def _locked_row(unit: Unit, folder: Path) -> Iterator[str]:
+    """Locks the cell of each seed of a unit, so that no other process computes one of them in either form.
+
+    Yields who holds one of the locks if another process does, and else an empty text.
+    """
+    with ExitStack() as locks:
+        holders = [locks.enter_context(locked_cell(one.cell(folder))) for one in _singly(unit)]
+        yield next(filter(None, holders), "")
+
+
+def _singly(unit: Unit) -> list[Unit]:
+    """Returns the units of one seed each that a unit stands for."""
+    first = unit.config.seed
+    return [unit._replace(config=_with_seeds(unit.config, first + i, 1)) for i in range(unit.config.num_seeds)]
 
 
 def _compute(unit: Unit, workdir: Path, folder: Path) -> str | None:
@@ -244,11 +307,12 @@ def write_tables(wanted: Sequence[Unit], workdir: Path, folder: Path, budget: fl
 
 
 def by_row(wanted: Iterable[Unit], cells: Mapping[str, Cell]) -> dict[str, list[Cell]]:
-    """Returns the cells of each row, in the order of the seeds; none for a row that is not computed."""
+    """Returns the cells of each row, each once, in the order of the seeds; none for a row that is not computed."""
     rows: dict[str, list[Cell]] = {unit.row: [] for unit in wanted}
     for unit in wanted:
-        if unit.name in cells:
-            rows[unit.row].append(cells[unit.name])
+        cell = cells.get(unit.name)
+        if cell and not any(cell is other for other in rows[unit.row]):
+            rows[unit.row].append(cell)
     return rows
 
 
@@ -293,10 +357,12 @@ def joint_table(wanted: Sequence[Unit], cells: Mapping[str, Cell], budget: float
 
 def _how_many(row: str, found: Sequence[Cell], wanted: Sequence[Unit]) -> str:
     """Returns how much of a row is computed, as a text to add to it; empty where all seeds are, and none diverged."""
-    planned, diverged = sum(unit.row == row for unit in wanted), sum(bool(cell.diverged) for cell in found)
+    wanted_seeds = {unit.config.seed for unit in wanted if unit.row == row}
+    planned, done = len(wanted_seeds), sum(len(cell.seeds) for cell in found)
+    diverged = sum(len(cell.seeds) for cell in found if cell.diverged)
     if not found:
         return " (not run)"
-    parts = [f"{len(found)} of {planned} seeds"] if len(found) < planned else []
+    parts = [f"{done} of {planned} seeds"] if done < planned else []
     return f" ({', '.join([*parts, *([f'{diverged} diverged'] if diverged else [])])})" if parts or diverged else ""
 
 
