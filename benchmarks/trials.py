@@ -42,8 +42,9 @@ def main(folders: list[str]) -> None:
 
 def trials(folder: Path) -> Iterator[dict[str, Any]]:
     """Yields the line of a run, if it was measured at all or has diverged."""
-    config = read_json(folder / "config.json")
-    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    config, log = read_json(folder / "config.json"), folder / "metrics.jsonl"
+    # A row of a comparison that is not begun has no log.
+    rows = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
     measured = [row for row in rows if "modes" in row]
     diverged = folder / "diverged.json"
     if not measured and not diverged.exists():

@@ -13,7 +13,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from configs import cifar10, stacked_digits, stacked_mnist
+from configs import cifar10, stacked_mnist
 from veegan_jax.config import base_config
 from veegan_jax.errors import suggestion
 
@@ -56,10 +56,13 @@ def ring() -> tuple[ConfigDict, Rows]:
 
 
 def stacked_8x8() -> tuple[ConfigDict, Rows]:
-    c = stacked_digits.get_config()
-    c.packing = 1
+    c = base_config()
+    c.data = "stacked_digits"
+    c.latent_dim = 64
+    c.mlp.gen_hidden = c.mlp.rec_hidden = c.mlp.disc_hidden = (512, 512)
     for player in ("gen", "disc"):
         c.optim[player].schedule = "cosine"
+    c.batch_size = 128
     c.num_steps = c.eval_every = c.save_every = 1_000
     c.ema_half_life = 16_000.0
     return c, recipes(gamma=1.0, std=0.5, data_weight=0.01)
