@@ -1,0 +1,190 @@
+"""The research questions in figures: python -m benchmarks.questions [--gradients WORKDIR] [--out FOLDER]
+
+Tables and pictures come from the cells of `configs/questions` (`--mode reproduce --config rq1_collapse`, and so on).
+With `--gradients`, the runs of research question 2 in that workdir say how large the gradients are that the generator
+gets from the discriminator and from the reconstruction loss d, at each checkpoint that they kept.
+"""
+
+import argparse
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from ml_collections import ConfigDict
+from tabulate import tabulate
+
+from configs.questions import rq1_collapse, rq2_silent_critic, rq4_tuning
+from veegan_jax.config.build import Experiment, build
+from veegan_jax.config.convert import from_effective
+from veegan_jax.evaluation.curves import mean_curve
+from veegan_jax.evaluation.tables import score_texts
+from veegan_jax.experiments.cells import Cell, draw_rows
+from veegan_jax.experiments.reproduce import by_row, read_cells, units
+from veegan_jax.objectives.base import Batch
+from veegan_jax.storage.checkpoint import read_checkpoint
+from veegan_jax.storage.folder import stored_config
+from veegan_jax.train.compile import abstract_state
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+CELLS = Path("docs/results/cells")
+QUESTIONS = {
+    "rq1_collapse": rq1_collapse.get_config,
+    "rq2_silent_critic": rq2_silent_critic.get_config,
+    "rq4_tuning": rq4_tuning.get_config,
+}
+MODES = 25
+EXAMPLES = 4096  # in a gradient
+
+
+def cells_of(name: str, folder: Path = CELLS) -> dict[str, list[Cell]]:
+    """Returns the cells of a question's rows, none for a row that is not computed."""
+    wanted = units({name: QUESTIONS[name]()})
+    return by_row(wanted, read_cells(wanted, folder).found)
+
+
+def table(name: str, folder: Path = CELLS) -> str:
+    """Returns a question's rows as Markdown: how many seeds end with all modes, since when, and the last scores."""
+    body = []
+    for row, cells in cells_of(name, folder).items():
+        if not cells:
+            body.append([row, "not run"])
+            continue
+        replicas = [replica for cell in cells for replica in cell.replicas]
+        seeds = sum(len(cell.seeds) for cell in cells)
+        texts = score_texts(replicas, cells[0].samples)
+        shown = [texts.get(score, "–") for score in ("modes", "high_quality", "kl")]
+        whole = sum(replica["modes"] == MODES for replica in replicas)
+        body.append([row, f"{whole} of {seeds}", _first_whole(cells), *shown])
+    heads = ["row", "seeds with all modes", "all of them from step", "modes", "high quality (%)", "reverse KL (nats)"]
+    return tabulate(body, heads, tablefmt="github", disable_numparse=True, missingval="–")
+
+
+def _first_whole(cells: Sequence[Cell]) -> str:
+    """Returns the measured step from which on all seeds have all modes, as a text; "–" if some never do."""
+    curve = mean_curve([cell.curve for cell in cells if cell.curve["step"]])
+    modes = [value == MODES for value in curve.get("modes", ())]
+    kept = [i for i in range(len(modes)) if all(modes[i:])]
+    return f"{curve['step'][kept[0]]:,.0f}" if kept else "–"
+
+
+def draw_tuning(rows: Mapping[str, Sequence[Cell]]) -> "Figure":
+    """Draws the share of seeds that end with all modes, and the mean KL, against each method's main weight."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    share, divergence = figure.subplots(1, 2)
+    for method, weights in by_weight(rows).items():
+        xs = sorted(weights)
+        replicas = [[replica for cell in weights[x] for replica in cell.replicas] for x in xs]
+        share.plot(xs, [100 * np.mean([r["modes"] == MODES for r in found]) for found in replicas], "o-", label=method)
+        divergence.plot(xs, [np.mean([r["kl"] for r in found]) for found in replicas], "o-", label=method)
+    for axes, title in ((share, "seeds with all 25 modes (%)"), (divergence, "reverse KL (nats)")):
+        axes.set(xscale="log", xlabel="main weight", title=title)
+    divergence.set_yscale("log")
+    share.legend()
+    return figure
+
+
+def by_weight(rows: Mapping[str, Sequence[Cell]]) -> dict[str, dict[float, Sequence[Cell]]]:
+    """Returns the cells of rows whose names are METHOD_1eN, by method and weight, without those that are not run."""
+    found: dict[str, dict[float, Sequence[Cell]]] = {}
+    for row, cells in rows.items():
+        match = re.fullmatch(r"(\w+)_(1e-?\d+)", row)
+        if match and cells and any(cell.replicas for cell in cells):
+            found.setdefault(match[1], {})[float(match[2])] = cells
+    return found
+
+
+def gradients(folder: Path, steps: Sequence[int]) -> list[dict[str, float]]:
+    """Measures the two gradients that a run's generator gets, on fresh data and noise.
+
+    Args:
+        folder: The run, a row of research question 2.
+        steps: The checkpoints to measure.
+
+    Returns:
+        For each step the norms, as means over the replicas: `adversarial`, of the gradient of the loss without d, and
+        `d`, of λ times the gradient of d, both with respect to the generator's parameters.
+    """
+    config = from_effective(stored_config(folder))
+    experiment, without = build(config), build(_without_d(config))
+    weight = 0.0 if config.veegan.reconstruction_loss == "none" else config.veegan.reconstruction_weight
+    batch = fresh_batch(experiment)
+
+    def norms(params: Any) -> tuple[jax.Array, jax.Array]:
+        def loss(gen: Any, which: int) -> jax.Array:
+            losses, metrics = without.objective.losses({**params, "gen": gen}, batch)
+            return (losses["gen"], weight * metrics["d"])[which]
+
+        adversarial, d = (optax.tree.norm(jax.grad(loss)(params["gen"], which)) for which in (0, 1))
+        return adversarial, d
+
+    measured = []
+    for step in steps:
+        state = read_checkpoint(experiment, folder, abstract_state(experiment), step).state
+        found = jax.jit(lambda params: jax.lax.map(norms, params))(state.params)
+        measured.append(
+            {"step": step, **{n: float(v.mean()) for n, v in zip(("adversarial", "d"), found, strict=True)}}
+        )
+    return measured
+
+
+def fresh_batch(experiment: Experiment) -> Batch:
+    """Returns `EXAMPLES` examples and as much noise, of keys that no run draws from."""
+    source = experiment.source
+    data, noise = (jax.random.split(jax.random.key(seed), EXAMPLES) for seed in (1, 2))
+    arrays = jax.tree.map(jnp.asarray, source.train)
+    x = jax.vmap(lambda key: source.sample(arrays, key))(data)
+    return Batch(x, jax.vmap(experiment.objective.noise)(noise), jnp.zeros((), jnp.int32), {})
+
+
+def _without_d(config: ConfigDict) -> ConfigDict:
+    """Returns a config whose generator has no loss d, while the metric d still depends on the generator."""
+    changed = config.copy_and_resolve_references()
+    changed.veegan.reconstruction_weight, changed.veegan.reconstruction_loss = 0.0, "gaussian"
+    return changed
+
+
+def gradient_table(measured: Mapping[str, Sequence[Mapping[str, float]]]) -> str:
+    """Returns the norms of all rows at their first and last checkpoint, as Markdown."""
+    body = [
+        [row, *(f"{rows[i][name]:.3g}" for i in (0, -1) for name in ("adversarial", "d"))]
+        for row, rows in measured.items()
+    ]
+    first, last = (next(iter(measured.values()))[i]["step"] for i in (0, -1))
+    heads = ["row", *(f"{what}, step {step:,}" for step in (first, last) for what in ("discriminator", "λ·d"))]
+    return tabulate(body, heads, tablefmt="github", disable_numparse=True)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Prints the tables, and writes pictures and gradients."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--gradients", type=Path, help="the workdir that has the runs of rq2_silent_critic")
+    parser.add_argument("--out", type=Path, default=Path("docs/results/questions"), help="the folder of results")
+    given = parser.parse_args(argv)
+    given.out.mkdir(parents=True, exist_ok=True)
+    for name in QUESTIONS:
+        rows = {row: cells for row, cells in cells_of(name).items() if cells}
+        print(f"{name}\n\n{table(name)}\n")
+        if rows:
+            draw = draw_tuning if name == "rq4_tuning" else draw_rows
+            draw(rows).savefig(given.out / f"{name}.png", dpi=80)
+    if given.gradients:
+        measured = {}
+        for folder in sorted((given.gradients / "rq2_silent_critic").glob("*.seeds*")):
+            steps = sorted(int(path.name) for path in (folder / "checkpoints").iterdir() if path.name.isdecimal())
+            measured[folder.name.partition(".")[0]] = gradients(folder, steps)
+        (given.out / "rq2_gradients.json").write_text(json.dumps(measured, indent=1) + "\n")
+        print(gradient_table(measured))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,71 @@
+"""The figures of the research questions: what is counted, and whose gradient is whose."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from benchmarks import questions
+from tests.helpers import tiny
+from veegan_jax.config.build import build
+from veegan_jax.config.convert import effective
+from veegan_jax.experiments.cells import Cell, write_cell
+from veegan_jax.experiments.reproduce import at_once, units
+from veegan_jax.experiments.run import train
+from veegan_jax.storage.checkpoint import read_checkpoint
+from veegan_jax.train.compile import abstract_state
+
+
+def cell(unit, modes, curve):
+    replicas = [{"modes": found, "high_quality": 50.0, "kl": 0.5} for found in modes]
+    steps = [1000 * (i + 1) for i in range(len(curve))]
+    seeds = list(range(unit.config.seed, unit.config.seed + unit.config.num_seeds))
+    fields = effective(unit.config)
+    return Cell(fields, seeds, 5000, "", replicas, {}, 2500, [], {"step": steps, "modes": curve}, 1.0, {})
+
+
+def test_a_row_counts_the_seeds_with_all_modes_and_the_step_from_which_all_have_them(tmp_path):
+    name = "rq1_collapse"
+    wanted = units({name: questions.QUESTIONS[name]()})
+    (unit,) = at_once([unit for unit in wanted if unit.row == "weak_critic_d"])
+    unit.cell(tmp_path).parent.mkdir()
+    write_cell(unit.cell(tmp_path), cell(unit, [25, 25, 24, 25, 3], [25.0, 24.8, 25.0, 25.0]))
+    lines = {line.split("|")[1].strip(): line for line in questions.table(name, tmp_path).splitlines()}
+    assert "| 3 of 5" in lines["weak_critic_d"]
+    assert "| 3,000 " in lines["weak_critic_d"]
+    assert "not run" in lines["usual_critic_d"]
+
+
+def test_weights_are_read_from_the_names_of_rows():
+    name = "rq4_tuning"
+    wanted = at_once(units({name: questions.QUESTIONS[name]()}))
+    rows = {unit.row: [cell(unit, [25, 25, 25], [25.0])] for unit in wanted}
+    found = questions.by_weight(rows)
+    assert set(found) == {"veegan", "veegan_data_ae", "infogan", "aae", "r3gan"}
+    assert all(len(weights) == 5 for weights in found.values())
+    assert sorted(found["veegan"]) == [1e-4, 1e-3, 1e-2, 1e-1, 1.0]
+
+
+@pytest.mark.parametrize("loss", ["gaussian", "none"])
+def test_the_gradient_of_d_is_what_the_weight_adds_to_the_generators_gradient(tmp_path, loss):
+    config = tiny(num_seeds=2, num_steps=4, save_every=4)
+    config.veegan.reconstruction_weight, config.veegan.reconstruction_loss = 0.3, loss
+    train(config, tmp_path)
+    (found,) = questions.gradients(tmp_path, [4])
+    experiment = build(config)
+    state = read_checkpoint(experiment, tmp_path, abstract_state(experiment), 4).state
+    batch = questions.fresh_batch(experiment)
+
+    def gradient(weight, params):
+        changed = config.copy_and_resolve_references()
+        changed.veegan.reconstruction_weight = weight
+        objective = build(changed).objective
+        return jax.grad(lambda gen: objective.losses({**params, "gen": gen}, batch)[0]["gen"])(params["gen"])
+
+    replicas = [jax.tree.map(lambda leaf, i=i: jnp.asarray(leaf[i]), state.params) for i in range(2)]
+    both = [(gradient(0.3, params), gradient(0.0, params)) for params in replicas]
+    added = [optax.tree.norm(optax.tree.sub(whole, without)) for whole, without in both]
+    np.testing.assert_allclose(found["d"], np.mean(added), rtol=1e-3, atol=1e-6)
+    np.testing.assert_allclose(found["adversarial"], np.mean([optax.tree.norm(w) for _, w in both]), rtol=1e-5)
+    assert (found["d"] > 0) == (loss == "gaussian")
