@@ -77,6 +77,11 @@ class Background:
         with threadpool_limits(1, user_api="blas"):
             work()
 
+    @property
+    def busy(self) -> bool:
+        """Whether some work is not done yet."""
+        return self._last is not None and not self._last.done()
+
     def check(self) -> None:
         """Raises the error of work that has failed."""
         if self._last and self._last.done():
@@ -152,6 +157,9 @@ def run_loop(
             background.check()
             end = next_stop(step, num_steps, cadences)
             state, scalars = advance(state, end - step)
+            if background.busy:
+                # On one core a queue of calls that is never empty would keep a hook's own computations waiting.
+                jax.block_until_ready(scalars)
             if unread:  # The scalars of the call before are read while this call is computed.
                 finish(unread, None)
             unread, step = Call(step, end, scalars), end
