@@ -135,6 +135,37 @@ def test_hooks_run_on_a_copy_of_the_state_while_the_next_calls_are_computed():
     assert found == [(10, 10), (20, 20), (25, 25)]
 
 
+def test_no_call_is_queued_ahead_while_a_hook_works():
+    """A hook computes on the device too, and would wait for as long as calls of the step are queued."""
+    done, order = threading.Event(), []
+
+    class Losses:
+        """Losses of a call, which say when they are waited for."""
+
+        def __init__(self, step, n):
+            self.step, self.values = step, np.zeros((1, n))
+
+        def block_until_ready(self):
+            order.append(f"ready {self.step}")
+            if self.step == 20:
+                done.set()
+            return self
+
+        def __array__(self, dtype=None, copy=None):
+            return self.values
+
+    def advance(state, n):
+        order.append(f"call {state + n}")
+        return state + n, {"loss": Losses(state + n, n)}
+
+    hooks = [Hook(lambda step, state, row: done.wait(10), (10,))]
+    run_loop(
+        advance, 0, 0, hooks,
+        num_steps=30, steps_per_call=5, stop_asked=lambda: False, progress=lambda step: None, overlap=True,
+    )  # fmt: skip
+    assert order[:6] == ["call 5", "call 10", "call 15", "ready 15", "call 20", "ready 20"]
+
+
 @pytest.mark.parametrize("fails", [True, False])
 def test_an_error_of_an_overlapped_hook_comes_before_later_ones_and_ends_the_hooks(fails):
     reached, found = threading.Event(), []

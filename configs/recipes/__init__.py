@@ -1,11 +1,17 @@
-"""The rule from which the best recipes follow: VEEGAN with a modern critic, and numbers that depend on the data."""
+"""The rule from which the best recipes follow: VEEGAN with a modern critic, and numbers that depend on the data.
+
+On stacked digits, updates that take turns and Adam without momentum matter most: reverse KL 0.022 after 8,000 of 16,000 steps,
+where simultaneous updates with Adam's usual decay rates had 0.057 (docs/results/trials.jsonl).
+"""
 
 from ml_collections import ConfigDict
 
 from veegan_jax.config import base_config
 
 
-def best(data: str, *, gamma: float, latent_dim: int, std: float) -> ConfigDict:
+def best(
+    data: str, *, gamma: float, latent_dim: int, std: float, learning_rate: float, b1: float = 0.0, b2: float = 0.99
+) -> ConfigDict:
     """Returns VEEGAN's objective with relativistic pairs, R1 and R2 penalties, and a second critic of x alone.
 
     Args:
@@ -13,6 +19,9 @@ def best(data: str, *, gamma: float, latent_dim: int, std: float) -> ConfigDict:
         gamma: The weight γ of both penalties, in squared units of the data.
         latent_dim: The number of latents K, more than the dimensions in which the data vary from mode to mode.
         std: The σ of p(z|x): how much of a latent the critic of pairs lets x leave open.
+        learning_rate: The learning rate of both players at the start, which falls to 0 as a cosine.
+        b1: The decay rate of Adam's mean of the gradient.
+        b2: The decay rate of Adam's mean of the squared gradient.
     """
     c = base_config()
     c.data = data
@@ -25,6 +34,8 @@ def best(data: str, *, gamma: float, latent_dim: int, std: float) -> ConfigDict:
     c.penalty.r1 = c.penalty.r2 = gamma
     for player in ("gen", "disc"):
         c.optim[player].schedule = "cosine"
+        c.optim[player].learning_rate = learning_rate
+        c.optim[player].b1, c.optim[player].b2 = b1, b2
     c.update_order = "alternating"
     return c
 
@@ -36,10 +47,8 @@ def best_on_plane(data: str, *, spread: float) -> ConfigDict:
         data: The source of data.
         spread: The mean squared distance of the data from their mean, in squared units of the data.
     """
-    c = best(data, gamma=spread / 160, latent_dim=16, std=0.1)
+    c = best(data, gamma=spread / 160, latent_dim=16, std=0.1, learning_rate=3e-3, b1=0.5, b2=0.999)
     c.mlp.gen_hidden = c.mlp.rec_hidden = c.mlp.disc_hidden = (128, 128, 128)
-    for player in ("gen", "disc"):
-        c.optim[player].learning_rate = 3e-3
     c.batch_size = 256
     c.ema_half_life = 128_000.0
     c.eval_samples = 20_000  # 2,500 samples, the paper's number, do not tell 98.0 % from 98.5 %
