@@ -1,8 +1,9 @@
-"""The research questions in figures: python -m benchmarks.questions [--gradients WORKDIR] [--out FOLDER]
+"""The research questions in figures: python -m benchmarks.questions [--runs WORKDIR] [--out FOLDER]
 
 Tables and pictures come from the cells of `configs/questions` (`--mode reproduce --config rq1_collapse`, and so on).
-With `--gradients`, the runs of research question 2 in that workdir say how large the gradients are that the generator
-gets from the discriminator and from the reconstruction loss d, at each checkpoint that they kept.
+With `--runs`, the runs in that workdir are measured at each checkpoint that they kept. Those of research question 1 say
+how well the reconstructor tells the modes that its generator lacks: by the distance of x from G(F(x)). Those of
+research question 2 say how large the gradients are that the generator gets from the discriminator and from d.
 """
 
 import argparse
@@ -19,6 +20,7 @@ import optax
 from ml_collections import ConfigDict
 from tabulate import tabulate
 
+from benchmarks.missing_modes import auc
 from configs.questions import rq1_collapse, rq2_silent_critic, rq4_tuning
 from veegan_jax.config.build import Experiment, build
 from veegan_jax.config.convert import from_effective
@@ -26,6 +28,7 @@ from veegan_jax.evaluation.curves import mean_curve
 from veegan_jax.evaluation.tables import score_texts
 from veegan_jax.experiments.cells import Cell, draw_rows
 from veegan_jax.experiments.reproduce import by_row, read_cells, units
+from veegan_jax.inference.model import Sampler
 from veegan_jax.objectives.base import Batch
 from veegan_jax.storage.checkpoint import read_checkpoint
 from veegan_jax.storage.folder import stored_config
@@ -41,7 +44,8 @@ QUESTIONS = {
     "rq4_tuning": rq4_tuning.get_config,
 }
 MODES = 25
-EXAMPLES = 4096  # in a gradient
+EXAMPLES = 4096  # in a gradient, and in an AUC
+SAMPLES = 2500  # of a mixture, where the config leaves their number to the protocol
 
 
 def cells_of(name: str, folder: Path = CELLS) -> dict[str, list[Cell]]:
@@ -101,6 +105,58 @@ def by_weight(rows: Mapping[str, Sequence[Cell]]) -> dict[str, dict[float, Seque
         if match and cells and any(cell.replicas for cell in cells):
             found.setdefault(match[1], {})[float(match[2])] = cells
     return found
+
+
+def detection(folder: Path, steps: Sequence[int]) -> list[dict[str, float]]:
+    """Measures how well G(F(x)) tells the modes that a generator lacks, at the checkpoints where it lacks some.
+
+    A mode is lacked if none of as many samples as its scores are of is of high quality and nearest to it.
+
+    Args:
+        folder: The run, a row of research question 1 that has a reconstructor.
+        steps: The checkpoints to measure.
+
+    Returns:
+        For each step and seed with such modes: how many there are, `missing`; and `auc`, the chance that a held-out
+        example of such a mode lies farther from its reconstruction than an example of another mode.
+    """
+    config = from_effective(stored_config(folder))
+    experiment = build(config)
+    mixture, sampler = experiment.source.references["mixture"], Sampler(experiment)
+    x = sampler.real(EXAMPLES, seed=3)
+    measured = []
+    for step in steps:
+        state = read_checkpoint(experiment, folder, abstract_state(experiment), step).state
+        for replica in range(config.num_seeds):
+            params = sampler.trained(state, replica)
+            _, samples = sampler.generate(params, config.eval_samples or SAMPLES, seed=4)
+            mode, distance = nearest(samples, mixture.means)
+            made = np.unique(mode[distance <= mixture.radius * mixture.std])
+            lacked = ~np.isin(nearest(x, mixture.means)[0], made)
+            if lacked.any() and not lacked.all():
+                apart = np.linalg.norm(x - sampler.decode(params, sampler.encode(params, x), seed=5), axis=-1)
+                missing = len(mixture.means) - len(made)
+                seed = config.seed + replica
+                measured.append({"step": step, "seed": seed, "missing": missing, "auc": auc(apart, lacked)})
+    return measured
+
+
+def nearest(x: np.ndarray, means: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the nearest mean of each example, int `[N]`, and its distance `[N]`."""
+    distances = np.linalg.norm(x[:, None] - means[None], axis=-1)
+    return distances.argmin(axis=1), distances.min(axis=1)
+
+
+def detection_table(measured: Mapping[str, Sequence[Mapping[str, float]]]) -> str:
+    """Returns, for each row, how many models lacked modes, and their AUC, as Markdown."""
+    body = []
+    for row, found in measured.items():
+        scores = [one["auc"] for one in found]
+        few, many = (f"{choose(scores):.3f}" if scores else "–" for choose in (min, max))
+        mean = f"{np.mean(scores):.3f}" if scores else "–"
+        body.append([row, str(len(found)), f"{sum(one['missing'] for one in found):.0f}", mean, few, many])
+    heads = ["row", "models that lack modes", "modes they lack", "AUC, mean", "smallest", "largest"]
+    return tabulate(body, heads, tablefmt="github", disable_numparse=True)
 
 
 def gradients(folder: Path, steps: Sequence[int]) -> list[dict[str, float]]:
@@ -167,7 +223,7 @@ def gradient_table(measured: Mapping[str, Sequence[Mapping[str, float]]]) -> str
 def main(argv: Sequence[str] | None = None) -> None:
     """Prints the tables, and writes pictures and gradients."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--gradients", type=Path, help="the workdir that has the runs of rq2_silent_critic")
+    parser.add_argument("--runs", type=Path, help="the workdir that has the runs of the questions")
     parser.add_argument("--out", type=Path, default=Path("docs/results/questions"), help="the folder of results")
     given = parser.parse_args(argv)
     given.out.mkdir(parents=True, exist_ok=True)
@@ -177,13 +233,27 @@ def main(argv: Sequence[str] | None = None) -> None:
         if rows:
             draw = draw_tuning if name == "rq4_tuning" else draw_rows
             draw(rows).savefig(given.out / f"{name}.png", dpi=80)
-    if given.gradients:
-        measured = {}
-        for folder in sorted((given.gradients / "rq2_silent_critic").glob("*.seeds*")):
-            steps = sorted(int(path.name) for path in (folder / "checkpoints").iterdir() if path.name.isdecimal())
-            measured[folder.name.partition(".")[0]] = gradients(folder, steps)
-        (given.out / "rq2_gradients.json").write_text(json.dumps(measured, indent=1) + "\n")
-        print(gradient_table(measured))
+    if given.runs:
+        for name, measure, show in (
+            ("rq1_collapse", detection, detection_table),
+            ("rq2_silent_critic", gradients, gradient_table),
+        ):
+            measured = {
+                row: measure(folder, kept_steps(folder)) for row, folder in runs_with_rec(given.runs / name).items()
+            }
+            (given.out / f"{name}.{measure.__name__}.json").write_text(json.dumps(measured, indent=1) + "\n")
+            print(f"{name}: {measure.__name__}\n\n{show(measured)}\n")
+
+
+def runs_with_rec(workdir: Path) -> dict[str, Path]:
+    """Returns the folders of a question's runs whose method has a reconstructor, by the names of their rows."""
+    folders = sorted(path.parent for path in workdir.glob("*.seed*/config.json"))
+    return {path.name.partition(".")[0]: path for path in folders if stored_config(path)["objective"] == "veegan"}
+
+
+def kept_steps(folder: Path) -> list[int]:
+    """Returns the steps of a run's checkpoints."""
+    return sorted(int(path.name) for path in (folder / "checkpoints").iterdir() if path.name.isdecimal())
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from benchmarks import questions
 from tests.helpers import ROOT
 from tests.test_architecture import UNUSUAL
 from veegan_jax import main
@@ -18,7 +19,8 @@ from veegan_jax.cli.commands import USUAL_CELLS
 from veegan_jax.config.fields import base_config, field_names
 from veegan_jax.data import SOURCES
 from veegan_jax.errors import UserError
-from veegan_jax.experiments.reproduce import joint_table, read_cells, units
+from veegan_jax.evaluation.tables import mean_and_error
+from veegan_jax.experiments.reproduce import by_row, joint_table, read_cells, units
 from veegan_jax.inference.model import Run
 from veegan_jax.metrics import COLUMNS
 from veegan_jax.models import MODELS
@@ -226,6 +228,36 @@ def test_the_tables_of_the_paper_are_those_of_the_cells(table, monkeypatch):
         path.write_text(f"{before}{begin}{expected}{heading}{after}")
     else:
         assert shown == expected
+
+
+@pytest.mark.parametrize("name", questions.QUESTIONS)
+def test_the_tables_of_the_questions_are_those_of_the_cells(name, monkeypatch):
+    """UPDATE_DOCS=1 writes them again."""
+    monkeypatch.chdir(ROOT)
+    path, begin = ROOT / "docs" / "questions.md", f"    python -m veegan_jax.main --mode reproduce --config {name}\n\n"
+    before, _, after = text(path).partition(begin)
+    shown, gap, after = after.partition("\n\n")
+    if os.environ.get("UPDATE_DOCS"):
+        path.write_text(f"{before}{begin}{questions.table(name)}{gap}{after}")
+    else:
+        assert shown == questions.table(name)
+
+
+@pytest.mark.parametrize("recipe", ["ring_best", "grid_best", "stacked_digits_best"])
+def test_the_best_recipes_have_the_figures_of_the_cells(recipe):
+    arguments = ["--config.num_seeds=5"]
+    wanted = units({recipe: config_file.read(config_file.find(recipe), arguments, arguments)})
+    replicas = [
+        r for cell in by_row(wanted, read_cells(wanted, ROOT / USUAL_CELLS).found)["veegan"] for r in cell.replicas
+    ]
+    mean, error = mean_and_error(replicas)
+    digits = {"high_quality": 2, "kl": 4, "bin_kl": 4}
+    shown = [f"{mean[n]:.{k}f} ± {error[n]:.{k}f}" if n in mean else "–" for n, k in digits.items()]
+    (row,) = re.findall(rf"^\| `{recipe}` \|.*$", text(ROOT / "docs" / "results" / "README.md"), flags=re.MULTILINE)
+    assert len(replicas) == 5
+    assert [column for column in shown if f"| {column} |" not in row] == []
+    main_score = shown[0] if "high_quality" in mean else shown[1]
+    assert main_score in text(README)
 
 
 def test_exit_codes_are_documented():

@@ -69,3 +69,21 @@ def test_the_gradient_of_d_is_what_the_weight_adds_to_the_generators_gradient(tm
     np.testing.assert_allclose(found["d"], np.mean(added), rtol=1e-3, atol=1e-6)
     np.testing.assert_allclose(found["adversarial"], np.mean([optax.tree.norm(w) for _, w in both]), rtol=1e-5)
     assert (found["d"] > 0) == (loss == "gaussian")
+
+
+def test_modes_that_a_generator_lacks_are_those_without_a_good_sample(tmp_path):
+    config = tiny(num_seeds=2, num_steps=4, save_every=4)
+    config.ring.std = 0.3  # An untrained generator makes the modes on one side of the ring.
+    train(config, tmp_path)
+    found = questions.detection(tmp_path, questions.kept_steps(tmp_path))
+    assert {(one["step"], one["seed"]) for one in found} <= {(4, 0), (4, 1)}
+    assert found
+    assert all(1 <= one["missing"] <= 7 and 0 <= one["auc"] <= 1 for one in found)
+    assert questions.detection_table({"a": found, "b": []}).count("–") >= 3
+    assert questions.runs_with_rec(tmp_path.parent) == {}
+
+
+def test_the_nearest_mean_and_its_distance():
+    mode, distance = questions.nearest(np.array([[0.1, 0.0], [3.0, 4.0]]), np.array([[0.0, 0.0], [3.0, 3.0]]))
+    assert mode.tolist() == [0, 1]
+    np.testing.assert_allclose(distance, [0.1, 1.0])

@@ -16,6 +16,7 @@ def comparison(rows: dict[str, Row], *, num_steps: int, num_seeds: int) -> Confi
     c.num_steps = num_steps
     c.eval_every = c.save_every = num_steps // 5
     c.num_seeds = num_seeds
+    c.keep_latest = 5  # models are measured at each checkpoint
     with c.unlocked():
         c.compare = ConfigDict(rows)
     return c

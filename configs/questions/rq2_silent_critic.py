@@ -21,6 +21,4 @@ def get_config() -> ConfigDict:
         "d_alone": {"veegan": {"reconstruction_weight": 1e6}},
         "no_d": {"veegan": {"reconstruction_loss": "none"}},
     }
-    c = comparison(rows, num_steps=3_000, num_seeds=3)
-    c.keep_latest = 5  # gradients are measured at each of them
-    return c
+    return comparison(rows, num_steps=3_000, num_seeds=3)
