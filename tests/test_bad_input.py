@@ -237,6 +237,9 @@ TABLES = {
             "--budget is 0; it must be more than 0, as 0.1 for a tenth", ("--mode=reproduce", "--budget=0")
         ),
         "table in another mode": Bad("--table is for --mode reproduce, and --mode is train", ("--table=1",)),
+        "seeds together in another mode": Bad(
+            "--together is for --mode reproduce, and --mode is train", ("--together",)
+        ),
         "cells in another mode": Bad("--cells is for --mode reproduce, and --mode is train", ("--cells=x",)),
         "nothing to reproduce": Bad(
             "--mode reproduce needs either --table N or --config CONFIG", ("--mode=reproduce",), config=False

@@ -19,6 +19,7 @@ from veegan_jax.experiments.cells import locked_cell, read_cell
 from veegan_jax.experiments.compare import compare
 from veegan_jax.experiments.reproduce import (
     at_once,
+    by_row,
     joint_table,
     read_cells,
     reproduce,
@@ -142,6 +143,17 @@ def test_seeds_that_are_trained_at_once_have_one_cell_which_is_never_computed_tw
     assert found[NAMES[0]] is found[NAMES[2]]
     assert found[NAMES[0]].seeds == [0, 1]
     assert write_tables(wanted, there / "new", there / "cells", 1, "") == singly
+
+
+def test_a_seed_that_two_cells_have_counts_once(there):
+    wanted = units({"c": comparison()})
+    before = write_tables(wanted, there / "new", there / "cells", 1, "")
+    reproduce(units({"c": comparison()}), there / "runs", there / "other", together=True)
+    shutil.copy(there / "other" / "c" / "gan.seeds0-1.json", there / "cells" / "c")
+    (there / "cells" / f"{NAMES[2]}.json").unlink()
+    found = by_row(wanted, read_cells(wanted, there / "cells").found)
+    assert [cell.seeds for cell in found["gan"]] == [[0], [1]]
+    assert write_tables(wanted, there / "new", there / "cells", 1, "") == before
 
 
 def test_only_seeds_that_follow_one_another_are_trained_at_once():

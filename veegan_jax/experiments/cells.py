@@ -63,6 +63,11 @@ class Cell(NamedTuple):
     seconds: float | None
     versions: dict[str, str]
 
+    def with_seeds(self, seeds: Sequence[int]) -> "Cell":
+        """Returns the cell with the replicas of some of its seeds alone; the curve stays that of all."""
+        replicas = [replica for seed, replica in zip(self.seeds, self.replicas, strict=False) if seed in seeds]
+        return self._replace(seeds=list(seeds), replicas=replicas)
+
 
 def finished(folder: Path, config: ConfigDict) -> Cell | None:
     """Returns the cell of a row that is trained to the end in this folder, or has diverged; None if it has not."""

@@ -307,13 +307,12 @@ def write_tables(wanted: Sequence[Unit], workdir: Path, folder: Path, budget: fl
 
 
 def by_row(wanted: Iterable[Unit], cells: Mapping[str, Cell]) -> dict[str, list[Cell]]:
-    """Returns the cells of each row, each once, in the order of the seeds; none for a row that is not computed."""
-    rows: dict[str, list[Cell]] = {unit.row: [] for unit in wanted}
+    """Returns the cells of each row with the wanted seeds alone, each once; none for a row that is not computed."""
+    rows: dict[str, dict[int, tuple[Cell, list[int]]]] = {unit.row: {} for unit in wanted}
     for unit in wanted:
-        cell = cells.get(unit.name)
-        if cell and not any(cell is other for other in rows[unit.row]):
-            rows[unit.row].append(cell)
-    return rows
+        if cell := cells.get(unit.name):
+            rows[unit.row].setdefault(id(cell), (cell, []))[1].append(unit.config.seed)
+    return {row: [cell.with_seeds(seeds) for cell, seeds in found.values()] for row, found in rows.items()}
 
 
 def comparison_table(wanted: Sequence[Unit], cells: Mapping[str, Cell], budget: float) -> str:
