@@ -26,7 +26,7 @@ from veegan_jax.config.build import Experiment, build
 from veegan_jax.config.convert import from_effective
 from veegan_jax.evaluation.curves import mean_curve
 from veegan_jax.evaluation.tables import score_texts
-from veegan_jax.experiments.cells import Cell, draw_rows
+from veegan_jax.experiments.cells import Cell
 from veegan_jax.experiments.reproduce import by_row, read_cells, units
 from veegan_jax.inference.model import Sampler
 from veegan_jax.objectives.base import Batch
@@ -77,6 +77,39 @@ def _first_whole(cells: Sequence[Cell]) -> str:
     modes = [value == MODES for value in curve.get("modes", ())]
     kept = [i for i in range(len(modes)) if all(modes[i:])]
     return f"{curve['step'][kept[0]]:,.0f}" if kept else "–"
+
+
+def draw_over_steps(groups: Mapping[str, Mapping[str, Sequence[Cell]]]) -> "Figure":
+    """Draws the modes and the reverse KL of each row over the steps, one column for each group of rows.
+
+    Args:
+        groups: `{title: {label: cells of a row}}`.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(max(7, 4 * len(groups)), 6), layout="constrained")
+    columns = figure.subplots(2, len(groups), squeeze=False, sharex=True, sharey="row").T
+    for (title, rows), (modes, divergence) in zip(groups.items(), columns, strict=True):
+        for label, cells in rows.items():
+            curve = mean_curve([cell.curve for cell in cells])
+            steps = np.asarray(curve["step"], float)
+            for axes, score in ((modes, "modes"), (divergence, "kl")):
+                mean, error = (np.asarray(curve[name], float) for name in (score, f"{score}/se"))
+                axes.plot(steps, mean, "o-", label=label, markersize=3)
+                axes.fill_between(steps, np.maximum(mean - error, 1e-4), mean + error, alpha=0.2)
+        modes.set(title=title, ylabel=f"modes, of {MODES}")
+        modes.legend(fontsize="small", ncols=1 + len(rows) // 5)
+        divergence.set(yscale="log", xlabel="step", ylabel="reverse KL (nats)")
+    return figure
+
+
+def groups_of(rows: Mapping[str, Sequence[Cell]]) -> dict[str, dict[str, Sequence[Cell]]]:
+    """Returns rows whose names are CRITIC_critic_METHOD by their critics, and all other rows as one group."""
+    groups: dict[str, dict[str, Sequence[Cell]]] = {}
+    for row, cells in rows.items():
+        critic, _, method = row.rpartition("_critic_")
+        groups.setdefault(f"{critic} critic" if critic else "all rows", {})[method] = cells
+    return groups
 
 
 def draw_tuning(rows: Mapping[str, Sequence[Cell]]) -> "Figure":
@@ -231,8 +264,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         rows = {row: cells for row, cells in cells_of(name).items() if cells}
         print(f"{name}\n\n{table(name)}\n")
         if rows:
-            draw = draw_tuning if name == "rq4_tuning" else draw_rows
-            draw(rows).savefig(given.out / f"{name}.png", dpi=80)
+            figure = draw_tuning(rows) if name == "rq4_tuning" else draw_over_steps(groups_of(rows))
+            figure.savefig(given.out / f"{name}.png", dpi=80)
     if given.runs:
         for name, measure, show in (
             ("rq1_collapse", detection, detection_table),
