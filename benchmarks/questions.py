@@ -89,6 +89,7 @@ def draw_over_steps(groups: Mapping[str, Mapping[str, Sequence[Cell]]]) -> "Figu
 
     figure = Figure(figsize=(max(7, 4 * len(groups)), 6), layout="constrained")
     columns = figure.subplots(2, len(groups), squeeze=False, sharex=True, sharey="row").T
+    beside = None if len(groups) > 1 else (1.0, 1.0)  # A single column has room beside it.
     for (title, rows), (modes, divergence) in zip(groups.items(), columns, strict=True):
         for label, cells in rows.items():
             curve = mean_curve([cell.curve for cell in cells])
@@ -98,7 +99,7 @@ def draw_over_steps(groups: Mapping[str, Mapping[str, Sequence[Cell]]]) -> "Figu
                 axes.plot(steps, mean, "o-", label=label, markersize=3)
                 axes.fill_between(steps, np.maximum(mean - error, 1e-4), mean + error, alpha=0.2)
         modes.set(title=title, ylabel=f"modes, of {MODES}")
-        modes.legend(fontsize="small", ncols=1 + len(rows) // 5)
+        modes.legend(fontsize="small", loc="best" if len(groups) > 1 else "upper left", bbox_to_anchor=beside)
         divergence.set(yscale="log", xlabel="step", ylabel="reverse KL (nats)")
     return figure
 
