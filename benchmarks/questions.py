@@ -24,7 +24,7 @@ from benchmarks.missing_modes import auc
 from configs.questions import rq1_collapse, rq2_silent_critic, rq4_tuning
 from veegan_jax.config.build import Experiment, build
 from veegan_jax.config.convert import from_effective
-from veegan_jax.evaluation.curves import mean_curve
+from veegan_jax.evaluation.curves import Curve, mean_curve
 from veegan_jax.evaluation.tables import score_texts
 from veegan_jax.experiments.cells import Cell
 from veegan_jax.experiments.reproduce import by_row, read_cells, units
@@ -73,10 +73,15 @@ def table(name: str, folder: Path = CELLS) -> str:
 
 def _first_whole(cells: Sequence[Cell]) -> str:
     """Returns the measured step from which on all seeds have all modes, as a text; "–" if some never do."""
-    curve = mean_curve([cell.curve for cell in cells if cell.curve["step"]])
+    curve = _curve(cells)
     modes = [value == MODES for value in curve.get("modes", ())]
     kept = [i for i in range(len(modes)) if all(modes[i:])]
     return f"{curve['step'][kept[0]]:,.0f}" if kept else "–"
+
+
+def _curve(cells: Sequence[Cell]) -> Curve:
+    """Returns the mean curve of a row, without cells that have none since they diverged at once."""
+    return mean_curve([cell.curve for cell in cells if cell.curve["step"]])
 
 
 def draw_over_steps(groups: Mapping[str, Mapping[str, Sequence[Cell]]]) -> "Figure":
@@ -92,10 +97,11 @@ def draw_over_steps(groups: Mapping[str, Mapping[str, Sequence[Cell]]]) -> "Figu
     beside = None if len(groups) > 1 else (1.0, 1.0)  # A single column has room beside it.
     for (title, rows), (modes, divergence) in zip(groups.items(), columns, strict=True):
         for label, cells in rows.items():
-            curve = mean_curve([cell.curve for cell in cells])
+            curve = _curve(cells)
             steps = np.asarray(curve["step"], float)
             for axes, score in ((modes, "modes"), (divergence, "kl")):
-                mean, error = (np.asarray(curve[name], float) for name in (score, f"{score}/se"))
+                mean = np.asarray(curve[score], float)
+                error = np.asarray(curve.get(f"{score}/se", 0 * mean), float)  # A single seed has no error.
                 axes.plot(steps, mean, "o-", label=label, markersize=3)
                 axes.fill_between(steps, np.maximum(mean - error, 1e-4), mean + error, alpha=0.2)
         modes.set(title=title, ylabel=f"modes, of {MODES}")
@@ -244,13 +250,19 @@ def _without_d(config: ConfigDict) -> ConfigDict:
 
 
 def gradient_table(measured: Mapping[str, Sequence[Mapping[str, float]]]) -> str:
-    """Returns the norms of all rows at their first and last checkpoint, as Markdown."""
+    """Returns the norms of all rows at their first and last checkpoint, as means over runs, as Markdown."""
+    steps = sorted({one["step"] for found in measured.values() for one in found})
+    ends = (steps[0], steps[-1])
+
+    def norm(found: Sequence[Mapping[str, float]], step: float, name: str) -> str:
+        norms = [one[name] for one in found if one["step"] == step]
+        return f"{np.mean(norms):.3g}" if norms else "–"
+
     body = [
-        [row, *(f"{rows[i][name]:.3g}" for i in (0, -1) for name in ("adversarial", "d"))]
-        for row, rows in measured.items()
+        [row, *(norm(found, step, name) for step in ends for name in ("adversarial", "d"))]
+        for row, found in measured.items()
     ]
-    first, last = (next(iter(measured.values()))[i]["step"] for i in (0, -1))
-    heads = ["row", *(f"{what}, step {step:,}" for step in (first, last) for what in ("discriminator", "λ·d"))]
+    heads = ["row", *(f"{what}, step {step:,}" for step in ends for what in ("discriminator", "λ·d"))]
     return tabulate(body, heads, tablefmt="github", disable_numparse=True)
 
 
@@ -267,22 +279,26 @@ def main(argv: Sequence[str] | None = None) -> None:
         if rows:
             figure = draw_tuning(rows) if name == "rq4_tuning" else draw_over_steps(groups_of(rows))
             figure.savefig(given.out / f"{name}.png", dpi=80)
-    if given.runs:
-        for name, measure, show in (
-            ("rq1_collapse", detection, detection_table),
-            ("rq2_silent_critic", gradients, gradient_table),
-        ):
-            measured = {
-                row: measure(folder, kept_steps(folder)) for row, folder in runs_with_rec(given.runs / name).items()
-            }
-            (given.out / f"{name}.{measure.__name__}.json").write_text(json.dumps(measured, indent=1) + "\n")
-            print(f"{name}: {measure.__name__}\n\n{show(measured)}\n")
+    for name, measure, show in (
+        ("rq1_collapse", detection, detection_table),
+        ("rq2_silent_critic", gradients, gradient_table),
+    ):
+        if not given.runs:
+            break
+        if not (runs := runs_with_rec(given.runs / name)):
+            parser.error(f"--runs is {given.runs}, and {given.runs / name} has no runs")
+        found = {row: [one for folder in runs[row] for one in measure(folder, kept_steps(folder))] for row in runs}
+        (given.out / f"{name}.{measure.__name__}.json").write_text(json.dumps(found, indent=1) + "\n")
+        print(f"{name}: {measure.__name__}\n\n{show(found)}\n")
 
 
-def runs_with_rec(workdir: Path) -> dict[str, Path]:
+def runs_with_rec(workdir: Path) -> dict[str, list[Path]]:
     """Returns the folders of a question's runs whose method has a reconstructor, by the names of their rows."""
-    folders = sorted(path.parent for path in workdir.glob("*.seed*/config.json"))
-    return {path.name.partition(".")[0]: path for path in folders if stored_config(path)["objective"] == "veegan"}
+    found: dict[str, list[Path]] = {}
+    for folder in sorted(path.parent for path in workdir.glob("*.seed*/config.json")):
+        if stored_config(folder)["objective"] == "veegan":
+            found.setdefault(folder.name.partition(".")[0], []).append(folder)
+    return found
 
 
 def kept_steps(folder: Path) -> list[int]:

@@ -22,7 +22,8 @@ def cell(unit, modes, curve):
     steps = [1000 * (i + 1) for i in range(len(curve))]
     seeds = list(range(unit.config.seed, unit.config.seed + unit.config.num_seeds))
     fields = effective(unit.config)
-    return Cell(fields, seeds, 5000, "", replicas, {}, 2500, [], {"step": steps, "modes": curve}, 1.0, {})
+    measured = {"step": steps, "modes": curve, "kl": [0.1] * len(curve)}
+    return Cell(fields, seeds, 5000, "", replicas, {}, 2500, [], measured, 1.0, {})
 
 
 def test_a_row_counts_the_seeds_with_all_modes_and_the_step_from_which_all_have_them(tmp_path):
@@ -45,6 +46,21 @@ def test_weights_are_read_from_the_names_of_rows():
     assert set(found) == {"veegan", "veegan_data_ae", "infogan", "aae", "r3gan"}
     assert all(len(weights) == 5 for weights in found.values())
     assert sorted(found["veegan"]) == [1e-4, 1e-3, 1e-2, 1e-1, 1.0]
+
+
+def test_rows_are_drawn_by_their_critics_also_those_of_a_single_seed():
+    name = "rq1_collapse"
+    wanted = units({name: questions.QUESTIONS[name]()})
+    rows = {unit.row: [cell(unit, [25], [24.0, 25.0])] for unit in wanted if unit.config.seed == 0}
+    groups = questions.groups_of(rows)
+    assert {title: list(found) for title, found in groups.items()} == {
+        "strong critic": ["d", "d_cut_from_gen", "no_rec"],
+        "usual critic": ["d", "d_cut_from_gen", "no_rec"],
+        "weak critic": ["d", "d_cut_from_gen", "no_rec", "no_rec_925"],
+    }
+    figure = questions.draw_over_steps(groups)
+    assert [list(line.get_ydata()) for line in figure.axes[0].lines] == [[24.0, 25.0]] * 3
+    assert list(questions.groups_of({"usual": []})) == ["all rows"]
 
 
 @pytest.mark.parametrize("loss", ["gaussian", "none"])
