@@ -44,8 +44,10 @@ QUESTIONS = {
     "rq4_tuning": rq4_tuning.get_config,
 }
 MODES = 25
-EXAMPLES = 4096  # in a gradient, and in an AUC
-SAMPLES = 2500  # of a mixture, where the config leaves their number to the protocol
+# How many examples a gradient, and an AUC, is of.
+EXAMPLES = 4096
+# How many samples of a mixture are scored where the config leaves it to the protocol.
+SAMPLES = 2500
 
 
 def cells_of(name: str, folder: Path = CELLS) -> dict[str, list[Cell]]:

@@ -63,7 +63,9 @@ numbered() {
   done
 }
 
-trap 'forward TERM' INT TERM HUP
+# A signal is counted here, and passed on below, since it may come before the number of the newest process is known.
+signals=0 passed=0
+trap 'signals=$((signals + 1))' INT TERM HUP
 set -m # gives each process a group of its own: a terminal's Ctrl-C reaches this script alone, which passes it on once
 for ((i = 0; i < number; i++)); do
   env "${environment[@]}" JAX_PROCESS_ID="$i" "${command[@]}" </dev/null > >(numbered "$i") 2>&1 &
@@ -71,6 +73,9 @@ for ((i = 0; i < number; i++)); do
 done
 while [ ${#running[@]} -gt 0 ]; do
   sleep 0.2 || true
+  for ((; passed < signals; passed++)); do
+    forward TERM
+  done
   for i in "${!running[@]}"; do
     if ! kill -0 "${running[$i]}" 2>/dev/null; then
       status=0
