@@ -69,7 +69,14 @@ def table(name: str, folder: Path = CELLS) -> str:
         shown = [texts.get(score, "–") for score in ("modes", "high_quality", "kl")]
         whole = sum(replica["modes"] == MODES for replica in replicas)
         body.append([row, f"{whole} of {seeds}", _first_whole(cells), *shown])
-    heads = ["row", "seeds with all modes", "all of them from step", "modes", "high quality (%)", "reverse KL (nats)"]
+    heads = [
+        "row",
+        "seeds with all modes",
+        "all seeds have all from step",
+        "modes",
+        "high quality (%)",
+        "reverse KL (nats)",
+    ]
     return tabulate(body, heads, tablefmt="github", disable_numparse=True, missingval="–")
 
 
