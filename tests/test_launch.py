@@ -294,6 +294,8 @@ def test_local_processes_are_all_stopped_by_a_signal(program, tmp_path, number):
             [LAUNCH / "local.sh", "3", "configs/ring.py"],
             stdout=out,
             env={**os.environ, "PYTHON": program, "TENTHS": "600"},
+            # A shell cannot trap what is ignored when it starts, as Ctrl-C is where these tests run in the background.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         while (tmp_path / "out").read_text().count("devices") < 3:
             time.sleep(0.05)
