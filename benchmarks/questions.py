@@ -139,7 +139,7 @@ def draw_tuning(rows: Mapping[str, Sequence[Cell]]) -> "Figure":
         replicas = [[replica for cell in weights[x] for replica in cell.replicas] for x in xs]
         share.plot(xs, [100 * np.mean([r["modes"] == MODES for r in found]) for found in replicas], "o-", label=method)
         divergence.plot(xs, [np.mean([r["kl"] for r in found]) for found in replicas], "o-", label=method)
-    for axes, title in ((share, "seeds with all 25 modes (%)"), (divergence, "reverse KL (nats)")):
+    for axes, title in ((share, f"seeds with all {MODES} modes (%)"), (divergence, "reverse KL (nats)")):
         axes.set(xscale="log", xlabel="main weight", title=title)
     divergence.set_yscale("log")
     share.legend()
@@ -282,22 +282,31 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=Path("docs/results/questions"), help="the folder of results")
     given = parser.parse_args(argv)
     given.out.mkdir(parents=True, exist_ok=True)
+    show_cells(given.out)
+    if given.runs:
+        measure_runs(given.runs, given.out, parser)
+
+
+def show_cells(out: Path) -> None:
+    """Prints the table of each question, and draws its picture."""
     for name in QUESTIONS:
         rows = {row: cells for row, cells in cells_of(name).items() if cells}
         print(f"{name}\n\n{table(name)}\n")
         if rows:
             figure = draw_tuning(rows) if name == "rq4_tuning" else draw_over_steps(groups_of(rows))
-            figure.savefig(given.out / f"{name}.png", dpi=80)
+            figure.savefig(out / f"{name}.png", dpi=80)
+
+
+def measure_runs(workdir: Path, out: Path, parser: argparse.ArgumentParser) -> None:
+    """Prints and writes what is measured on the runs of questions 1 and 2."""
     for name, measure, show in (
         ("rq1_collapse", detection, detection_table),
         ("rq2_silent_critic", gradients, gradient_table),
     ):
-        if not given.runs:
-            break
-        if not (runs := runs_with_rec(given.runs / name)):
-            parser.error(f"--runs is {given.runs}, and {given.runs / name} has no runs")
+        if not (runs := runs_with_rec(workdir / name)):
+            parser.error(f"--runs is {workdir}, and {workdir / name} has no runs")
         found = {row: [one for folder in runs[row] for one in measure(folder, kept_steps(folder))] for row in runs}
-        (given.out / f"{name}.{measure.__name__}.json").write_text(json.dumps(found, indent=1) + "\n")
+        (out / f"{name}.{measure.__name__}.json").write_text(json.dumps(found, indent=1) + "\n")
         print(f"{name}: {measure.__name__}\n\n{show(found)}\n")
 
 

@@ -65,6 +65,7 @@ class Cell(NamedTuple):
 
     def with_seeds(self, seeds: Sequence[int]) -> "Cell":
         """Returns the cell with the replicas of some of its seeds alone; the curve stays that of all."""
+        # A cell that has diverged has no replicas.
         replicas = [replica for seed, replica in zip(self.seeds, self.replicas, strict=False) if seed in seeds]
         return self._replace(seeds=list(seeds), replicas=replicas)
 

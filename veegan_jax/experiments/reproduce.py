@@ -1,4 +1,4 @@
-"""Comparisons that are computed cell by cell, one seed of one row at a time, so that each cell is computed once."""
+"""Comparisons that are computed cell by cell, one or all seeds of a row at a time, so that each is computed once."""
 
 import glob
 import re
@@ -96,17 +96,14 @@ def _with_seeds(config: ConfigDict, first: int, count: int) -> ConfigDict:
 
 def at_once(todo: Sequence[Unit]) -> list[Unit]:
     """Returns units of one seed each as units that train all seeds of a row which follow one another at once."""
-    rows: dict[tuple[str, str], list[int]] = {}
-    for unit in todo:
-        rows.setdefault((unit.comparison, unit.row), []).append(unit.config.seed)
-    configs = {(unit.comparison, unit.row): unit.config for unit in todo}
-    merged = []
-    for (name, row), seeds in rows.items():
-        ordered = sorted(seeds)
-        starts = [seed for seed in ordered if seed - 1 not in seeds]
-        for first, following in zip(starts, [*starts[1:], ordered[-1] + 1], strict=True):
-            count = sum(first <= seed < following for seed in ordered)
-            merged.append(Unit(name, row, _with_seeds(configs[name, row], first, count)))
+    merged: list[Unit] = []
+    for row in dict.fromkeys((unit.comparison, unit.row) for unit in todo):
+        for unit in sorted((unit for unit in todo if (unit.comparison, unit.row) == row), key=lambda u: u.config.seed):
+            config = merged[-1].config if merged and (merged[-1].comparison, merged[-1].row) == row else None
+            if config is not None and config.seed + config.num_seeds == unit.config.seed:
+                merged[-1] = unit._replace(config=_with_seeds(config, config.seed, config.num_seeds + 1))
+            else:
+                merged.append(unit)
     return merged
 
 
@@ -215,7 +212,7 @@ def reproduce(
     todo = [unit for unit in todo if unit.name not in failed]
     for unit in at_once(todo) if together else todo:
         try:
-            with _locked_row(unit, folder) as holder:
+            with _locked(unit, folder) as holder:
                 if holder:
                     elsewhere[unit.name] = holder
                     _say(f"{unit.name}: {holder} computes it")
@@ -245,7 +242,7 @@ def _what_is_wrong(config: ConfigDict) -> str:
 
 
 @contextmanager
-def _locked_row(unit: Unit, folder: Path) -> Iterator[str]:
+def _locked(unit: Unit, folder: Path) -> Iterator[str]:
     """Locks the cell of each seed of a unit, so that no other process computes one of them in either form.
 
     Yields who holds one of the locks if another process does, and else an empty text.
