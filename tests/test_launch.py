@@ -287,15 +287,17 @@ def test_local_processes_end_when_one_has_died(program):
     assert time.monotonic() - started < 20
 
 
+HEED_CTRL_C = "import os, signal as s, sys; s.signal(s.SIGINT, s.SIG_DFL); os.execv(sys.argv[1], sys.argv[1:])"
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_local_processes_are_all_stopped_by_a_signal(program, tmp_path, number):
     with (tmp_path / "out").open("w") as out:
         process = subprocess.Popen(
-            [LAUNCH / "local.sh", "3", "configs/ring.py"],
+            # A shell cannot trap what is ignored when it starts, as Ctrl-C is where these tests run in the background.
+            [sys.executable, "-c", HEED_CTRL_C, LAUNCH / "local.sh", "3", "configs/ring.py"],
             stdout=out,
             env={**os.environ, "PYTHON": program, "TENTHS": "600"},
-            # A shell cannot trap what is ignored when it starts, as Ctrl-C is where these tests run in the background.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         while (tmp_path / "out").read_text().count("devices") < 3:
             time.sleep(0.05)
