@@ -19,8 +19,8 @@ from tabulate import tabulate
 import veegan_jax
 from benchmarks.missing_modes import auc
 from veegan_jax.evaluation.scores import Scorer
+from veegan_jax.evaluation.trained import Run
 from veegan_jax.inference.density_ratio import DensityRatio, Recipe, Sampled
-from veegan_jax.inference.model import Run
 from veegan_jax.inference.rejection import training_data
 from veegan_jax.ops import draws
 

@@ -186,7 +186,7 @@ TABLES = {
     "flags": {
         "unknown": Bad("--wrkdir is no flag; did you mean 'workdir'?", ("--wrkdir=x",)),
         "stray argument": Bad("'ring' is no flag; flags look like --config=configs/ring.py", ("ring",)),
-        "mode": Bad("--mode is 'fly'; valid: evaluate, fingerprint, missing", ("--mode=fly",)),
+        "mode": Bad("--mode is 'fly'; valid: encode, evaluate, export", ("--mode=fly",)),
         "number": Bad("--num is 'x'; it must be a positive integer", ("--num=x",)),
         "number of none": Bad("--num is '0'; it must be a positive integer", ("--num=0",)),
         "negative seed": Bad("--sample_seed is '-1'; it must be an integer in", ("--sample_seed=-1",)),
@@ -199,9 +199,16 @@ TABLES = {
             "--rejection is nan; it must be a number in the range [1.0, 1000.0]", ("--mode=sample", "--rejection=nan")
         ),
         "rejection of another mode": Bad(
-            "--rejection is for --mode sample and --mode evaluate, and --mode is reconstruct",
+            "--rejection is for --mode sample, evaluate or export, and --mode is reconstruct",
             ("--mode=reconstruct", "--rejection=1.25"),
         ),
+        "inputs of another mode": Bad("--inputs is for --mode reconstruct, encode", ("--inputs=x",)),
+        "format that is none": Bad(
+            "--format is 'png,jpg'; did you mean 'png'? valid: npy, npz, png", ("--mode=sample", "--format=png,jpg")
+        ),
+        "format of nothing": Bad("--format is ''", ("--mode=sample", "--format=")),
+        "one frame": Bad("--frames is '1'; it must be", ("--mode=interpolate", "--frames=1")),
+        "replica below 0": Bad("--replica is '-1'; it must be", ("--mode=sample", "--replica=-1")),
         "switch": Bad("--debug is 'perhaps'; it must be true or false", ("--debug=perhaps",)),
         "no value": Bad("Missing value for flag --workdir", ("--workdir",)),
         "nothing given": Bad("neither --config nor --workdir is given; try --config", config=False),

@@ -1,6 +1,7 @@
 """The verdict on missed examples: the test of neighbours, regions, their names, and the spaces of each kind of data."""
 
 import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,7 +10,8 @@ from scipy import stats
 from scipy.spatial.distance import cdist
 
 from tests.helpers import tiny
-from veegan_jax.cli import commands
+from veegan_jax.cli import model_commands
+from veegan_jax.cli.options import Options
 from veegan_jax.config.build import build
 from veegan_jax.data.base import LabelledImages
 from veegan_jax.data.mixtures import ring
@@ -96,7 +98,7 @@ def test_few_examples_are_judged_by_all_of_them():
 def test_a_covered_ring_is_acquitted(known):
     found = covered(points(1000, seed=9), known)
     assert verdict(found) == (
-        f"no {'mode' if known else 'region'} is missed: 0 % of the held-out examples have too few generated samples "
+        f"no {'mode' if known else 'region'} is missed: 0 % of the examples have too few generated samples "
         "near them (false-discovery rate 5 %); real data: 0 %"
     )
     assert {region.status for region in found.regions} <= {"covered"}
@@ -116,7 +118,7 @@ def test_missing_modes_are_named():
     nearest_mean = cdist(points(400, seed=1), MEANS).argmin(axis=1)
     np.testing.assert_array_equal(found.neighbours.missed, nearest_mean % 2 == 1)
     assert verdict(found).startswith("4 of 8 modes are missed (mode ")
-    assert f"): {100 * np.mean(nearest_mean % 2):.3g} % of the held-out examples" in verdict(found)
+    assert f"): {100 * np.mean(nearest_mean % 2):.3g} % of the examples" in verdict(found)
 
 
 def test_regions_are_found_without_labels():
@@ -224,9 +226,8 @@ def test_examples_are_named_by_their_files(monkeypatch):
     n = experiment.source.num_held_out
     files = [f"{i}.png" for i in range(n)]
     source = SimpleNamespace(held_out_names=files)
-    x = sampler.real(n, 3)
     run = SimpleNamespace(sampler=sampler, experiment=SimpleNamespace(source=source))
-    names = commands._names(run, SimpleNamespace(x=x), 3)
+    x, names = model_commands._examples(run, Options("missing", None, Path(), "latest", n, 3))
     assert sorted(names) == sorted(files)
     shown = np.round((x + 1) * 127.5).astype(np.uint8)
     np.testing.assert_array_equal(shown, experiment.source.held_out[[int(name.split(".")[0]) for name in names]])

@@ -12,7 +12,9 @@ from PIL import Image
 import veegan_jax
 from tests import data_files
 from tests.helpers import tiny
-from veegan_jax.cli.commands import Options, evaluate, print_fingerprint, sample
+from veegan_jax.cli.commands import print_fingerprint
+from veegan_jax.cli.model_commands import evaluate, sample
+from veegan_jax.cli.options import Options
 from veegan_jax.config.build import build
 from veegan_jax.data import SOURCES
 from veegan_jax.data.contents import Contents, changes, part_of

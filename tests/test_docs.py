@@ -20,8 +20,8 @@ from veegan_jax.config.fields import base_config, field_names
 from veegan_jax.data import SOURCES
 from veegan_jax.errors import UserError
 from veegan_jax.evaluation.tables import mean_and_error
+from veegan_jax.evaluation.trained import Run
 from veegan_jax.experiments.reproduce import by_row, joint_table, read_cells, units
-from veegan_jax.inference.model import Run
 from veegan_jax.metrics import COLUMNS
 from veegan_jax.models import MODELS
 from veegan_jax.objectives import OBJECTIVES

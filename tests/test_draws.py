@@ -7,14 +7,16 @@ import numpy as np
 import pytest
 
 from tests.helpers import FINITE, tiny
-from veegan_jax.cli.commands import Options, reconstruct, sample, show_missing
+from veegan_jax.cli.model_commands import reconstruct, sample, show_missing
+from veegan_jax.cli.options import Options
 from veegan_jax.config.build import build
 from veegan_jax.data.base import ENDLESS
 from veegan_jax.errors import UserError
 from veegan_jax.evaluation.scores import Evaluation
 from veegan_jax.evaluation.tables import table
+from veegan_jax.evaluation.trained import load
 from veegan_jax.experiments.run import train
-from veegan_jax.inference.model import CHUNK, Sampler, load
+from veegan_jax.inference.model import CHUNK, Sampler
 from veegan_jax.metrics import Comparison, Metric
 from veegan_jax.metrics.manifold import birthday_support, precision_recall
 

@@ -11,8 +11,8 @@ from veegan_jax.config.build import build
 from veegan_jax.config.fields import base_config
 from veegan_jax.errors import UserError
 from veegan_jax.evaluation.scores import Evaluation
+from veegan_jax.evaluation.trained import load
 from veegan_jax.experiments.run import train
-from veegan_jax.inference.model import load
 from veegan_jax.metrics import METRICS
 from veegan_jax.train.compile import initial_state
 

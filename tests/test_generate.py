@@ -6,6 +6,7 @@ import pytest
 
 import veegan_jax
 from tests.helpers import tiny
+from veegan_jax.evaluation.trained import spherical
 from veegan_jax.experiments.run import train
 
 
@@ -34,9 +35,97 @@ def test_samples_are_a_function_of_the_seed_and_prefixes_of_one_another(run):
     np.testing.assert_array_equal(run.sample(700, seed=1)[:30], run.sample(30, seed=1))
     assert not np.array_equal(run.sample(30, seed=1), run.sample(30, seed=2))
     assert len(np.unique(run.sample(700), axis=0)) == 700
-    pieces = list(run.sample_in_pieces(1030, seed=1))
+    pieces = list(run.batches(1030, seed=1))
     assert [len(piece) for piece in pieces] == [512, 512, 6]
     np.testing.assert_array_equal(np.concatenate(pieces), run.sample(1030, seed=1))
+
+
+def test_batches_begin_where_they_are_told_to(run):
+    whole = run.sample(900, seed=2)
+    np.testing.assert_array_equal(np.concatenate(list(run.batches(100, seed=2, start=800))), whole[800:])
+    with pytest.raises(veegan_jax.UserError, match="start is -1; it must be 0 or more"):
+        run.batches(3, start=-1)
+
+
+def test_decoding_the_latents_of_a_seed_gives_its_samples(run):
+    z = run.latents(600, seed=4)
+    assert (z.shape, z.dtype) == ((600, 3), np.float32)
+    np.testing.assert_array_equal(run.decode(z, seed=4), run.sample(600, seed=4))
+    np.testing.assert_array_equal(run.latents(5, seed=4, start=595), z[595:])
+
+
+def test_one_latent_and_one_example_work_as_many_do(run):
+    z, x = run.latents(3, seed=1), run.sample(3, seed=1)
+    np.testing.assert_array_equal(run.decode(z[0]), run.decode(z[:1])[0])
+    np.testing.assert_array_equal(run.encode(x[0]), run.encode(x[:1])[0])
+    np.testing.assert_array_equal(run.reconstruct(x[0]), run.reconstruct(x[:1])[0])
+    np.testing.assert_array_equal(run.to_uint8(x[0]), run.to_uint8(x)[0])
+    one, many = run.invert(x[0], seed=1), run.invert(x[:1], seed=1)
+    np.testing.assert_array_equal(one.z, many.z[0])
+    assert one.error.shape == ()
+    with pytest.raises(veegan_jax.UserError, match=r"z has shape \(4,\); it must be \[n, 3\]"):
+        run.decode(np.zeros(4))
+
+
+def test_interpolation_is_along_the_arc_between_its_ends(run):
+    a, b = run.latents(2, seed=5)
+    ways = run.interpolate(a[None], b[None], steps=5)
+    assert ways.shape == (1, 5, 8, 8, 3)
+    np.testing.assert_array_equal(run.interpolate(a, b, steps=5), ways[0])
+    np.testing.assert_array_equal(ways[0, [0, 4]], np.stack([run.decode(a), run.decode(b)]))
+    for steps, last, says in (
+        (1, b, "steps is 1; it must be at least 2"),
+        (3, np.stack([b, b]), "they must be as many"),
+    ):
+        with pytest.raises(veegan_jax.UserError, match=says):
+            run.interpolate(a, last, steps=steps)
+
+
+def test_the_arc_keeps_the_length_and_divides_the_angle():
+    a, b = np.array([[2.0, 0, 0]], np.float32), np.array([[0, 2.0, 0]], np.float32)
+    middle = spherical(a, b, 1 / 3)[0]
+    np.testing.assert_allclose(middle, [2 * np.cos(np.pi / 6), 2 * np.sin(np.pi / 6), 0], rtol=1e-6)
+    np.testing.assert_allclose(spherical(a, -a, 0.25), 0.5 * a)  # no shortest arc: straight
+    np.testing.assert_allclose(spherical(a, 3 * a, 0.5), 2 * a)  # parallel: straight
+    np.testing.assert_allclose(spherical(a, 0 * a, 0.5), 0.5 * a)
+
+
+def test_inversion_starts_from_the_reconstructor_too(run):
+    x, params = run.held_out(3), run.replicas[0]
+    best, encoded = run.invert(x).error, np.mean(np.square(run.reconstruct(x) - x), axis=(1, 2, 3))
+    assert (best <= encoded).all()
+    assert (best <= run.sampler.invert(params, x, 0)[1]).all()
+
+
+def test_missing_judges_held_out_or_given_examples(run, monkeypatch):
+    monkeypatch.setattr("veegan_jax.evaluation.trained.JUDGED", 200)
+    monkeypatch.setattr("veegan_jax.evaluation.missing.COMPARED", 500)
+    found = run.missing(seed=2)
+    assert "of the examples have too few generated samples near them" in found.verdict
+    np.testing.assert_array_equal(found.x, run.held_out(200, seed=2))
+    assert len(run.missing(found.x[:50]).coverage.neighbours.missed) == 50
+
+
+def test_pixels_and_examples_are_inverse_to_each_other(run):
+    pixels = np.arange(2 * 192, dtype=np.uint8).reshape(2, 8, 8, 3)
+    x = run.preprocess(pixels)
+    assert (x.min(), x.dtype) == (-1, np.float32)
+    np.testing.assert_array_equal(run.to_uint8(x), pixels)
+    np.testing.assert_array_equal(run.to_uint8(np.full((1, 8, 8, 3), 1.003)), 255)
+
+
+def test_a_replica_is_a_model_of_its_own(tmp_path):
+    train(tiny(data="stacked_digits", num_seeds=2), tmp_path)
+    first, second = (veegan_jax.load(tmp_path, replica=i) for i in (0, 1))
+    assert not np.array_equal(first.sample(3), second.sample(3))
+    np.testing.assert_array_equal(second.sampler.generate(first.replicas[1], 3, 0)[1], second.sample(3))
+    assert "seed 1" in repr(second)
+    with pytest.raises(veegan_jax.UserError, match="replica is 2; it must be 0 to 1, since the run has 2 seeds"):
+        veegan_jax.load(tmp_path, replica=2)
+
+
+def test_the_repr_says_what_the_model_is(run, workdir):
+    assert repr(run) == f"<veegan on stacked_digits in {workdir}: step 8, seed 0, latents [3], examples [8, 8, 3]>"
 
 
 def test_encoding_does_not_depend_on_company(run):
@@ -63,6 +152,10 @@ def test_clear_errors(run, workdir, tmp_path):
         run.encode(np.zeros((3, 4)))
     with pytest.raises(veegan_jax.UserError, match="n is 0; at least 1"):
         run.sample(0)
+    for seed in (-1, 2**32, 0.5):
+        for draw in (run.sample, run.latents, run.held_out):
+            with pytest.raises(veegan_jax.UserError, match=f"seed is {seed}; it must be a whole number from 0 to"):
+                draw(3, seed=seed)
     with pytest.raises(veegan_jax.UserError, match="holds no run"):
         veegan_jax.load(tmp_path)
     with pytest.raises(veegan_jax.UserError, match="no checkpoint of step 5"):
@@ -84,8 +177,6 @@ def test_pixels_are_refused_wherever_an_array_comes_in(run):
             take(pixels)
     with pytest.raises(veegan_jax.UserError, match="x lies in 200 to 200; it must lie in −1 to 1"):
         run.encode(pixels.astype(np.float32))
-    with pytest.raises(veegan_jax.UserError, match="for one example give"):
-        run.encode(run.sample(1)[0])
 
 
 def test_settings_that_differ_from_those_of_the_run_are_named(workdir, caplog):

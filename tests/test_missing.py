@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from tests.helpers import tiny
-from veegan_jax.cli import commands
+from veegan_jax.cli import model_commands
+from veegan_jax.cli.options import Options
 from veegan_jax.config.build import build
 from veegan_jax.evaluation import plots
 from veegan_jax.evaluation.missing import Reconstruction, missing, prior_deviation
@@ -19,21 +20,21 @@ from veegan_jax.train.compile import initial_state
 @pytest.fixture
 def few(monkeypatch):
     """Judges few examples by few, in a fraction of the time."""
-    monkeypatch.setattr(commands, "JUDGED", 200)
+    monkeypatch.setattr(model_commands, "JUDGED", 200)
     monkeypatch.setattr("veegan_jax.evaluation.missing.COMPARED", 500)
 
 
 def report_of(workdir, config, capsys):
     train(config, workdir)
     capsys.readouterr()
-    commands.show_missing(commands.Options("missing", None, workdir, "latest", 12, 3))
+    model_commands.show_missing(Options("missing", None, workdir, "latest", 12, 3))
     return capsys.readouterr().out, dict(np.load(workdir / "missing_step8_seed3.npz"))
 
 
 @pytest.mark.parametrize("data", ["ring", "stacked_digits"])
 def test_report_of_a_run(tmp_path, capsys, few, data):
     out, arrays = report_of(tmp_path, tiny(data=data), capsys)
-    assert "of the held-out examples have too few generated samples near them" in out.splitlines()[0]
+    assert "of the examples have too few generated samples near them" in out.splitlines()[0]
     assert "12 held-out examples" in out
     assert "RMS of x − G(F(x))" in out
     for name in ("missing_step8_seed3.png", "missing_step8_seed3_regions.png"):

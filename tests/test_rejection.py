@@ -11,7 +11,8 @@ import pytest
 
 import veegan_jax
 from tests.helpers import tiny
-from veegan_jax.cli.commands import Options, evaluate, sample
+from veegan_jax.cli.model_commands import evaluate, sample
+from veegan_jax.cli.options import Options
 from veegan_jax.config.build import build
 from veegan_jax.data.base import DataSpec, Source
 from veegan_jax.experiments.run import train
@@ -111,7 +112,7 @@ def test_candidates_are_kept_with_the_probability_of_the_rule(experiment, budget
     kept = Rejection(experiment, {"gen": {}}, budget)
     n = 20_000
     x = kept.generate(n, 3)[1]
-    centres, log_c = np.asarray(kept._rule["centres"]), np.asarray(kept._rule["log_c"])
+    centres, log_c = np.asarray(kept.rule["centres"]), np.asarray(kept.rule["log_c"])
     # The rule in numpy: many other candidates, weighted by their probabilities of being kept.
     q = (2 * np.random.default_rng(1).standard_normal((400_000, 2))).astype(np.float32)
     cell = np.argmin(((q[:, None] - centres) ** 2).sum(-1), axis=1)
@@ -193,7 +194,7 @@ def test_a_run_samples_with_rejection_and_keeps_the_classifier(workdir, fits):
     run = veegan_jax.load(workdir)
     x = run.sample(600, seed=1, rejection=1.5)
     assert (x.shape, x.dtype) == ((600, 2), np.float32)
-    np.testing.assert_array_equal(np.concatenate(list(run.sample_in_pieces(600, 1, rejection=1.5))), x)
+    np.testing.assert_array_equal(np.concatenate(list(run.batches(600, 1, rejection=1.5))), x)
     assert not np.array_equal(run.sample(600, seed=1), x)
     (kept,) = workdir.glob("density_ratio_*.npz")
     assert fits == [0]

@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 from tests.helpers import ROOT, tiny
 from veegan_jax.cli import commands, usage
 from veegan_jax.cli.config_file import find, read
+from veegan_jax.cli.options import Options
 from veegan_jax.errors import UserError
 from veegan_jax.experiments import cells as cells_module
 from veegan_jax.experiments import compare as training
@@ -364,7 +365,7 @@ def test_the_joint_table_has_all_methods_also_those_that_are_not_run(there):
 
 def options(there, **given):
     empty = {"config": None, "step": "latest", "num": 1, "seed": 0}
-    return commands.Options(mode="reproduce", workdir=there / "runs", cells=str(there / "cells"), **empty, **given)
+    return Options(mode="reproduce", workdir=there / "runs", cells=str(there / "cells"), **empty, **given)
 
 
 def test_the_command_prints_what_there_is_and_names_what_is_not(there, capsys, trained):

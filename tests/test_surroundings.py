@@ -31,10 +31,10 @@ from veegan_jax.config.convert import effective
 from veegan_jax.data.examples import as_examples
 from veegan_jax.errors import UserError
 from veegan_jax.evaluation import plots
+from veegan_jax.evaluation.trained import load
 from veegan_jax.experiments import run
 from veegan_jax.experiments.hooks import banner
 from veegan_jax.experiments.run import train
-from veegan_jax.inference.model import load
 from veegan_jax.parallel.stop_signals import NOTICES, STOPPING, handled
 from veegan_jax.paths import local_path, path_of_variable
 from veegan_jax.storage.caches import user_cache

@@ -11,8 +11,8 @@ from tests.steps import trained
 from tests.test_objectives import first_batch
 from veegan_jax.config.build import build
 from veegan_jax.errors import UserError
+from veegan_jax.evaluation.trained import load
 from veegan_jax.experiments.run import train
-from veegan_jax.inference.model import load
 from veegan_jax.objectives import whitened
 from veegan_jax.train.step import gradients
 

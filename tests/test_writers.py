@@ -12,7 +12,7 @@ from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.record_writer import masked_crc32c
 
 from veegan_jax.errors import UserError
-from veegan_jax.storage.files import write_array
+from veegan_jax.storage.files import array_writer
 from veegan_jax.storage.logs import ROWS, Events, Pace, Rows, Writer, read_rows
 
 
@@ -183,20 +183,24 @@ def test_a_folder_that_is_taken_away_is_not_made_again(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_an_array_written_in_pieces_is_read_whole(tmp_path):
+@pytest.mark.parametrize("name", ["x.npz", "x.npy"])
+def test_an_array_written_in_pieces_is_read_whole(tmp_path, name):
     x = np.random.default_rng(0).standard_normal((7, 2, 3)).astype(np.float32)
-    write_array(tmp_path / "x.npz", "samples", x.shape, iter([x[:3], x[3:6], x[6:]]))
-    with np.load(tmp_path / "x.npz", allow_pickle=False) as found:
-        assert found.files == ["samples"]
-        np.testing.assert_array_equal(found["samples"], x)
-        assert found["samples"].dtype == np.float32
+    with array_writer(tmp_path / name, "samples", x.shape) as add:
+        for piece in (x[:3], x[3:6], x[6:]):
+            add(piece)
+    found = np.load(tmp_path / name, allow_pickle=False)
+    array = found["samples"] if name == "x.npz" else found
+    np.testing.assert_array_equal(array, x)
+    assert array.dtype == np.float32
 
 
 def test_an_array_whose_pieces_end_early_leaves_no_file(tmp_path):
-    def pieces():
-        yield np.zeros((3, 2), np.float32)
-        raise KeyboardInterrupt
+    def write():
+        with array_writer(tmp_path / "x.npz", "samples", (7, 2)) as add:
+            add(np.zeros((3, 2), np.float32))
+            raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        write_array(tmp_path / "x.npz", "samples", (7, 2), pieces())
+        write()
     assert list(tmp_path.iterdir()) == []

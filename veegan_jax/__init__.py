@@ -14,13 +14,13 @@ from veegan_jax.version import __version__
 
 if TYPE_CHECKING:
     from veegan_jax.evaluation.score import score
-    from veegan_jax.inference.model import Run, load
+    from veegan_jax.evaluation.trained import Run, load
 
 __all__ = ["Run", "UserError", "__version__", "load", "score"]
 # Where what needs JAX is defined.
 _MODULES = {
-    "Run": "veegan_jax.inference.model",
-    "load": "veegan_jax.inference.model",
+    "Run": "veegan_jax.evaluation.trained",
+    "load": "veegan_jax.evaluation.trained",
     "score": "veegan_jax.evaluation.score",
 }
 

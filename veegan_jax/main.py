@@ -22,7 +22,7 @@ from veegan_jax.cli.exit_codes import EXIT_ERROR, EXIT_STOPPED
 from veegan_jax.cli.messages import reported
 from veegan_jax.cli.streams import lost_output, open_streams
 from veegan_jax.cli.supervise import run_supervised
-from veegan_jax.errors import UserError, one_line
+from veegan_jax.errors import UserError, one_line, suggestion
 from veegan_jax.parallel.process_group import ProcessGroup, Report, process_group
 from veegan_jax.paths import local_path
 from veegan_jax.version import __version__
@@ -51,7 +51,14 @@ WORKDIR = flags.DEFINE_string(
 )
 MODE = flags.DEFINE_enum("mode", "train", list(usage.MODES), "What to do.", FLAGS)
 STEP = flags.DEFINE_string("step", "latest", "The checkpoint to use after training: latest, best or a step.", FLAGS)
-NUM = flags.DEFINE_integer("num", 64, "How many examples to sample or reconstruct.", 1, flag_values=FLAGS)
+NUM = flags.DEFINE_integer(
+    "num",
+    None,
+    "How many examples to sample, reconstruct or encode, or ways to interpolate; when left out 64 (8 ways), or all of "
+    "--inputs.",
+    1,
+    flag_values=FLAGS,
+)
 SAMPLE_SEED = flags.DEFINE_integer(
     "sample_seed", 0, "The seed of what is sampled or reconstructed.", 0, 2**32 - 1, FLAGS
 )
@@ -62,6 +69,18 @@ REJECTION = flags.DEFINE_float(
     1.0,
     1000.0,
     flag_values=FLAGS,
+)
+REPLICA = flags.DEFINE_integer("replica", 0, "Which of several seeds to use, from 0.", 0, flag_values=FLAGS)
+INPUTS = flags.DEFINE_string(
+    "inputs",
+    None,
+    "The examples to use in place of held-out ones: a .npy or .npz file, an image file, or a folder of images.",
+    FLAGS,
+)
+FRAMES = flags.DEFINE_integer("frames", 8, "How many samples along each interpolation.", 2, flag_values=FLAGS)
+OUTDIR = flags.DEFINE_string("outdir", None, "The folder of what is written; when left out the workdir.", FLAGS)
+FORMAT = flags.DEFINE_list(
+    "format", ["npz"], "How arrays are written, one or more of npz, npy and png, as png,npz.", flag_values=FLAGS
 )
 SAMPLES = flags.DEFINE_string(
     "samples", None, "The samples to score: a .npy or .npz file, or a folder of images, that any program made.", FLAGS
@@ -146,9 +165,10 @@ def main(argv: Sequence[str]) -> int:
         print(text)
         return 0
     explain.check_rest(rest, FLAGS)
+    _check_modes_of_flags()
     _check_score_flags()
     _check_reproduce_flags()
-    _check_rejection()
+    _check_values()
     given = ProcessGroup(COORDINATOR.value, NUM_PROCESSES.value, PROCESS_ID.value, HEARTBEAT_SECONDS.value)
     group = process_group(DISTRIBUTED.value, given)
     if group is None:
@@ -164,38 +184,41 @@ def main(argv: Sequence[str]) -> int:
     return run_supervised(lambda report: reported(lambda: _run(argv, rest, lambda: join(report))), group)
 
 
+def _check_modes_of_flags() -> None:
+    """Checks that no flag is given that the mode does not know."""
+    for name, modes in usage.FLAG_MODES.items():
+        if FLAGS[name].value != FLAGS[name].default and MODE.value not in modes:
+            known = " or ".join(filter(None, (", ".join(modes[:-1]), modes[-1])))
+            raise UserError(f"--{name} is for --mode {known}, and --mode is {MODE.value}")
+
+
 def _check_score_flags() -> None:
-    """Checks that samples are given if they are scored, and only then, with one description of the real data."""
+    """Checks that samples are given if they are scored, with one description of the real data."""
     if MODE.value != "score":
-        for flag in (SAMPLES, REFERENCE):
-            if flag.value is not None:
-                raise UserError(f"--{flag.name} is for --mode score, and --mode is {MODE.value}")
-    elif SAMPLES.value is None:
+        return
+    if SAMPLES.value is None:
         raise UserError("--mode score needs --samples FILE, the samples to score")
-    elif (REFERENCE.value is None) == (CONFIG.value is None and WORKDIR.value is None):
+    if (REFERENCE.value is None) == (CONFIG.value is None and WORKDIR.value is None):
         raise UserError("--mode score needs either --reference DATA or --config CONFIG, the real data")
 
 
 def _check_reproduce_flags() -> None:
-    """Checks that what is reproduced is named once, and that flags of reproducing are given for nothing else."""
+    """Checks that what is reproduced is named once."""
     if MODE.value != "reproduce":
-        for flag in (TABLE, BUDGET, CELLS, TOGETHER):
-            if flag.value != flag.default:
-                raise UserError(f"--{flag.name} is for --mode reproduce, and --mode is {MODE.value}")
-    elif (TABLE.value is None) == (CONFIG.value is None):
+        return
+    if (TABLE.value is None) == (CONFIG.value is None):
         raise UserError("--mode reproduce needs either --table N or --config CONFIG, what is computed")
-    elif BUDGET.value <= 0:
+    if BUDGET.value <= 0:
         raise UserError(f"--budget is {BUDGET.value:g}; it must be more than 0, as 0.1 for a tenth of the steps")
 
 
-def _check_rejection() -> None:
-    """Checks that rejection is asked for only of a mode that draws samples."""
-    if REJECTION.value is None:
-        return
-    if MODE.value not in ("sample", "evaluate"):
-        raise UserError(f"--rejection is for --mode sample and --mode evaluate, and --mode is {MODE.value}")
-    if not 1 <= REJECTION.value <= 1000:
+def _check_values() -> None:
+    """Checks the values that absl does not check: numbers that are not finite, and the items of a list."""
+    if REJECTION.value is not None and not 1 <= REJECTION.value <= 1000:
         raise UserError(f"--rejection is {REJECTION.value:g}; it must be {FLAGS['rejection'].parser.syntactic_help}")
+    for item in FORMAT.value or [""]:
+        if item not in usage.FORMATS:
+            raise UserError(f"--format is {','.join(FORMAT.value)!r}; {suggestion(item, usage.FORMATS)}")
 
 
 def parse(argv: Sequence[str]) -> tuple[ConfigDict | None, Path]:
@@ -262,10 +285,11 @@ def _run(argv: Sequence[str], rest: Sequence[str], join: Callable[[], None]) -> 
     config, workdir = _config_and_workdir(argv, rest)
     _import_jax()
     from veegan_jax.cli import commands
+    from veegan_jax.cli.options import Options
     from veegan_jax.parallel import processes
     from veegan_jax.storage.caches import keep_programs
 
-    options = commands.Options(
+    options = Options(
         mode=MODE.value,
         config=config,
         workdir=workdir,
@@ -281,6 +305,11 @@ def _run(argv: Sequence[str], rest: Sequence[str], join: Callable[[], None]) -> 
         cells=CELLS.value,
         together=TOGETHER.value,
         rejection=REJECTION.value,
+        outdir=OUTDIR.value,
+        formats=tuple(dict.fromkeys(FORMAT.value)),
+        inputs=INPUTS.value,
+        replica=REPLICA.value,
+        frames=FRAMES.value,
     )
     commands.set_environment(options)
     keep_programs()

@@ -21,7 +21,10 @@ MODES = {
     "train": Mode("train, or resume, and print the table", "--config ring"),
     "evaluate": Mode("measure a checkpoint and print the table", "--mode evaluate --workdir runs/ring --step best"),
     "sample": Mode("write samples, and draw them", "--mode sample --workdir runs/ring --num 1000 --sample_seed 3"),
-    "reconstruct": Mode("write held-out x beside G(F(x))", "--mode reconstruct --workdir runs/ring"),
+    "reconstruct": Mode("write real x beside G(F(x))", "--mode reconstruct --workdir runs/ring"),
+    "encode": Mode("write the latents F(x) of real x", "--mode encode --workdir runs/mnist --inputs FOLDER"),
+    "interpolate": Mode("write samples on the way between latents", "--mode interpolate --workdir runs/ring"),
+    "export": Mode("write the model for programs without this one", "--mode export --workdir runs/ring"),
     "missing": Mode("say which regions of the data G misses", "--mode missing --workdir runs/ring"),
     "score": Mode("score samples of any program", "--mode score --samples samples.npy --reference ring"),
     "reproduce": Mode("compute the cells of a table, each once", "--mode reproduce --table 1"),
@@ -34,6 +37,23 @@ TABLES = {
     2: ("table2:stacked_mnist", "table2:cifar10"),
 }
 
+# The formats in which arrays are written.
+FORMATS = ("npz", "npy", "png")
+# The modes that use a trained model of one seed, those that take examples, and the modes that each flag is for where it
+# is not for all.
+_MODEL = ("sample", "reconstruct", "encode", "interpolate", "export", "missing")
+_EXAMPLES = ("reconstruct", "encode", "interpolate", "missing")
+FLAG_MODES = {
+    **dict.fromkeys(("table", "budget", "cells", "together"), ("reproduce",)),
+    **dict.fromkeys(("samples", "reference"), ("score",)),
+    "rejection": ("sample", "evaluate", "export"),
+    "replica": _MODEL,
+    "outdir": ("evaluate", *_MODEL),
+    "format": ("sample", "reconstruct", "encode", "interpolate"),
+    "inputs": _EXAMPLES,
+    "frames": ("interpolate",),
+}
+
 # The word that stands for the value of each flag. A flag that is not listed here is a switch.
 VALUES = {
     "config": "CONFIG",
@@ -43,6 +63,11 @@ VALUES = {
     "num": "N",
     "sample_seed": "SEED",
     "rejection": "K",
+    "replica": "I",
+    "inputs": "PATH",
+    "frames": "N",
+    "outdir": "FOLDER",
+    "format": "FORMATS",
     "samples": "FILE",
     "reference": "DATA",
     "row": "NAME",
@@ -70,7 +95,7 @@ class OptionalTextFlag(flags.Flag[str]):
 
 def text(values: flags.FlagValues) -> str:
     """Returns the text of `--help` for these flags."""
-    modes = [f"  {name:<13}{mode.summary:<42}{PROGRAM} {mode.example}" for name, mode in MODES.items()]
+    modes = [f"  {name:<13}{mode.summary:<44}{PROGRAM} {mode.example}" for name, mode in MODES.items()]
     paragraphs = [
         "VEEGAN, and the GANs it is compared with: trains, measures and samples.",
         f"usage: {PROGRAM} --config CONFIG [--config.FIELD=VALUE …] [--workdir FOLDER] [--mode MODE] [FLAGS]\n"

@@ -106,16 +106,18 @@ class DataSpec(NamedTuple):
         shape: The shape of one example.
         bounded: Whether all values lie in [−1, 1].
         metrics: The names of the metrics that apply.
+        crop: The side in pixels of the central square that is kept of images that are larger; 0 for the largest square.
     """
 
     shape: tuple[int, ...]
     bounded: bool
     metrics: tuple[str, ...]
+    crop: int = 0
 
     @classmethod
     def from_json(cls, plain: Mapping[str, Any]) -> "DataSpec":
         """Returns the description whose fields, as `_asdict` gives them, went through JSON."""
-        return cls(tuple(plain["shape"]), plain["bounded"], tuple(plain["metrics"]))
+        return cls(tuple(plain["shape"]), plain["bounded"], tuple(plain["metrics"]), plain.get("crop", 0))
 
 
 class Source(NamedTuple):
@@ -139,6 +141,7 @@ class Source(NamedTuple):
         found: What was found on disk, in one line with which a run begins; or empty.
         contents: What the data hold, so that a run can say whether they have changed; None for data without files.
         held_out_names: The name of the file of each held-out image; empty where images have no names.
+        crop: The side in pixels of the central square that is kept of images that are larger; 0 for the largest square.
     """
 
     shape: tuple[int, ...]
@@ -154,11 +157,12 @@ class Source(NamedTuple):
     found: str = ""
     contents: Contents | None = None
     held_out_names: Sequence[str] = ()
+    crop: int = 0
 
     @property
     def spec(self) -> DataSpec:
         """What networks and tables have to know of these data."""
-        return DataSpec(tuple(self.shape), self.bounded, tuple(self.references))
+        return DataSpec(tuple(self.shape), self.bounded, tuple(self.references), self.crop)
 
     @property
     def num_train(self) -> int:

@@ -40,4 +40,4 @@ def celeba(*, path: str = "", crop: int = 108, resident_gib: float = 4.0) -> Sou
         validation = f"{n - len(first) - len(last):,} for validation are not used"
         train = train._replace(found=f"{train.found}; {validation}")
         train, test = subset(train, first), subset(train, last)
-    return unlabelled_source(train, test, resident_gib)
+    return unlabelled_source(train, test, resident_gib)._replace(crop=crop)

@@ -6,7 +6,7 @@ import numpy as np
 
 from veegan_jax.config.build import Experiment
 from veegan_jax.errors import UserError
-from veegan_jax.evaluation.regions import Coverage, coverage
+from veegan_jax.evaluation.regions import Coverage, coverage, verdict
 from veegan_jax.evaluation.spaces import space
 from veegan_jax.inference.model import Sampler
 from veegan_jax.objectives.base import Params
@@ -49,6 +49,11 @@ class Judged(NamedTuple):
     generated: np.ndarray
     coverage: Coverage
     note: str
+
+    @property
+    def verdict(self) -> str:
+        """The finding as a sentence."""
+        return verdict(self.coverage)
 
 
 class Missing(NamedTuple):

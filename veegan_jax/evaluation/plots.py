@@ -50,6 +50,11 @@ def drawable(shape: tuple[int, ...]) -> bool:
     return shape == (2,) or len(shape) == 3
 
 
+def num_drawn(num: int, shape: tuple[int, ...]) -> int:
+    """Returns how many of `num` samples `draw_samples` draws where it draws samples alone, or points."""
+    return min(num, REAL_SHOWN if shape == (2,) else GRID * GRID)
+
+
 @_plain
 def draw_samples(samples: np.ndarray, real: np.ndarray | None, title: str) -> "Figure":
     """Draws samples beside real data: points over the real density, or a grid of images above a row of real ones.
@@ -64,11 +69,12 @@ def draw_samples(samples: np.ndarray, real: np.ndarray | None, title: str) -> "F
         figure = _figure(figsize=(5, 5))
         _density(figure.subplots(), samples, real, title)
         return figure
-    side = min(GRID, int(len(samples) ** 0.5))
     if real is None:
+        columns = min(GRID, math.ceil(len(samples) ** 0.5))
         figure = _figure(figsize=(6, 6.2))
-        _tiles(figure.subplots(), samples[: side * side], side, title)
+        _tiles(figure.subplots(), samples[: num_drawn(len(samples), samples.shape[1:])], columns, title)
         return figure
+    side = min(GRID, int(len(samples) ** 0.5))
     figure = _figure(figsize=(6, 7.2))
     top, bottom = figure.subplots(2, 1, height_ratios=[side, 1])
     _tiles(top, samples[: side * side], side, title)
@@ -164,6 +170,30 @@ def draw_pairs(x: np.ndarray, reconstructions: np.ndarray) -> "Figure":
     stacked = [part[row * columns : (row + 1) * columns] for row in range(rows) for part in (x, reconstructions)]
     figure = _figure(figsize=(6, 0.7 * 2 * rows))
     _tiles(figure.subplots(), np.concatenate(stacked), columns, "x, and G(F(x)) below it")
+    return figure
+
+
+@_plain
+def draw_ways(ways: np.ndarray, real: np.ndarray | None) -> "Figure":
+    """Draws examples along interpolations: a row of images each, or a line through the plane over the real density.
+
+    Args:
+        ways: `[N, steps, 2]`, or images `[N, steps, H, W, C]` in [−1, 1].
+        real: real points `[M, 2]`; None for images.
+    """
+    if ways.shape[2:] == (2,):
+        assert real is not None
+        figure = _figure(figsize=(5, 5))
+        axis = figure.subplots()
+        shown = ways[:LINES]
+        _density(axis, shown.reshape(-1, 2), real, f"{len(shown):,} of {len(ways):,} ways between two samples")
+        for way in shown:
+            axis.plot(way[:, 0], way[:, 1], color="0.5", linewidth=0.4)
+        return figure
+    shown, steps = ways[:GRID], ways.shape[1]
+    figure = _figure(figsize=(6, 6 * len(shown) / steps + 0.3))
+    of = f"{len(shown)} of {len(ways):,}" if len(shown) < len(ways) else f"{len(ways)}"
+    _tiles(figure.subplots(), shown.reshape(-1, *ways.shape[2:]), steps, f"{of} ways between two samples, a row each")
     return figure
 
 

@@ -140,7 +140,7 @@ def verdict(found: Coverage) -> str:
     ]
     share, alarms = np.mean(found.neighbours.missed), np.mean(found.real.missed)
     return (
-        f"{'; '.join(filter(None, clauses))}: {_percent(share)} of the held-out examples have too few generated "
+        f"{'; '.join(filter(None, clauses))}: {_percent(share)} of the examples have too few generated "
         f"samples near them (false-discovery rate {_percent(FALSE_DISCOVERY_RATE)}); real data: {_percent(alarms)}"
     )
 

@@ -26,7 +26,7 @@ def text(judged: Judged, names: Sequence[str]) -> str:
     found = judged.coverage
     examples = tabulate(
         [_row("generated samples", found.neighbours), _row("real data", found.real)],
-        [f"{len(judged.x):,} held-out examples judged by {len(judged.real):,}", "missed (%) ↓", *FARTHER],
+        [f"{len(judged.x):,} examples judged by {len(judged.real):,}", "missed (%) ↓", *FARTHER],
         tablefmt="github",
         disable_numparse=True,
     )

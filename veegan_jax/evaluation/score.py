@@ -7,9 +7,10 @@ from typing import NamedTuple
 import numpy as np
 
 from veegan_jax.data.base import Source
+from veegan_jax.data.given import Given, read_examples
 from veegan_jax.errors import UserError
 from veegan_jax.evaluation.published import PUBLISHED, Rows
-from veegan_jax.evaluation.samples import Given, read_reference, read_samples
+from veegan_jax.evaluation.samples import read_reference
 from veegan_jax.evaluation.scores import REFERENCE_SEED, Scorer, Scores
 from veegan_jax.evaluation.tables import score_table
 from veegan_jax.inference.real_examples import RealExamples
@@ -40,7 +41,7 @@ def score(samples: Given, reference: Given | Source) -> Scored:
     """Scores samples that any program made against real data.
 
     Args:
-        samples: an array, a file or a folder, of images or vectors; see `read_samples`.
+        samples: an array, a file or a folder, of images or vectors; see `read_examples`.
         reference: real data: the name of a source such as 'ring' or 'mnist'; an array, a file or a folder, see
             `read_reference`; or a `Source`.
 
@@ -62,7 +63,7 @@ def score_against(source: Source, given: Given, name: str, published: Rows | Non
 
     Args:
         source: the real data.
-        given: the samples; see `read_samples`.
+        given: the samples; see `read_examples`.
         name: what the table calls the data.
         published: the figures that others have published on these data.
         num: the largest number of samples to score; 0 for the published protocol's.
@@ -70,10 +71,7 @@ def score_against(source: Source, given: Given, name: str, published: Rows | Non
     Raises:
         UserError: if the samples cannot be read, or are not like the data.
     """
-    try:
-        x, found = read_samples(given, source)
-    except ValueError as error:
-        raise UserError(str(error)) from error
+    x, _, found = read_examples(given, source.spec, "--samples")
     num = min(num or source.num_eval, len(x), source.num_held_out)
     # Some scores compare the first examples only, and files may be sorted by class.
     x = x[np.random.default_rng(SHUFFLING_SEED).permutation(len(x))]

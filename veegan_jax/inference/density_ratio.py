@@ -102,7 +102,7 @@ class DensityRatio:
         if not self._with_waves:
             return h
         frequencies = np.exp2(np.arange(self.way.octaves, dtype=np.float32))
-        waves = (h[:, :, None] * frequencies[None, None]).reshape(len(h), -1)
+        waves = (h[:, :, None] * frequencies[None, None]).reshape(h.shape[0], -1)
         return jnp.concatenate([h, jnp.sin(waves), jnp.cos(waves)], axis=-1)
 
     def _scale(self, p: Sampled, key: jax.Array) -> Params:

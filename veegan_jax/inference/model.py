@@ -2,29 +2,24 @@
 
 import functools
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from veegan_jax.config.build import Experiment, build
-from veegan_jax.config.convert import from_effective
 from veegan_jax.data.base import Source
 from veegan_jax.data.examples import as_examples
 from veegan_jax.errors import UserError
 from veegan_jax.inference.inversion import Inversion, invert
 from veegan_jax.inference.real_examples import CHUNK, RealExamples, fold
-from veegan_jax.inference.rejection import Rejection, check_budget
 from veegan_jax.objectives.base import Noise, Params, Statistics, frozen, statistics
 from veegan_jax.ops.chunks import map_in_chunks
-from veegan_jax.paths import local_path
-from veegan_jax.storage.checkpoint import read_checkpoint, stored_spec
-from veegan_jax.storage.folder import data_changes, stored_config
-from veegan_jax.storage.versions import changed_settings
-from veegan_jax.train.compile import abstract_state
+from veegan_jax.storage.checkpoint import stored_spec
+from veegan_jax.storage.folder import data_changes
 from veegan_jax.train.state import TrainState
 
 _log = logging.getLogger("veegan_jax")
@@ -111,6 +106,12 @@ class Sampler:
         noise: Noise = self._noise(jax.random.key(CALIBRATION_SEED), jnp.arange(CHUNK))
         return noise
 
+    def latents(self, n: int, seed: int, first: int = 0) -> np.ndarray:
+        """Draws the latents `[n, K]` of number `first` and on from the prior, as `generate` does."""
+        key = jax.random.key(seed)
+        drawn = map_in_chunks(lambda i: self._noise(key, i)["z"], np.arange(first, first + n), size=CHUNK)
+        return np.asarray(drawn)
+
     def generate(self, params: Params, n: int, seed: int, first: int = 0) -> tuple[np.ndarray, np.ndarray]:
         """Draws the latents `[n, K]` of number `first` and on from the prior, and returns them and G of them `[n, …]`.
 
@@ -138,16 +139,27 @@ class Sampler:
             raise UserError("this objective has no reconstructor, so nothing can be encoded; veegan has one")
         return np.asarray(map_in_chunks(functools.partial(self._encode, params), self._checked(x), size=CHUNK))
 
-    def invert(self, params: Params, x: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
-        """Inverts the generator (IvOM): the z `[n, K]` whose G(z, ε) is nearest to each example, and the error `[n]`.
+    def invert(
+        self, params: Params, x: np.ndarray, seed: int, *, encoded: bool = False
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Inverts the generator (IvOM): finds the z whose G(z, ε) is nearest to each example.
 
-        The error is the mean squared difference that is left. The search starts from draws of the prior, of the seed; ε
-        is that of `decode` with the same seed.
+        The search starts from draws of the prior, of the seed; ε is that of `decode` with the same seed.
+
+        Args:
+            params: the parameters.
+            x: examples `[n, …]`, scaled as the data are.
+            seed: the seed of starts and ε.
+            encoded: whether F(x) is a start too.
+
+        Returns:
+            The z `[n, K]`, and the mean squared difference that is left `[n]`.
         """
 
         def chunk(index: np.ndarray, x: np.ndarray) -> Inversion:
             key = jax.random.key(seed)
             starts = [self._noise(jax.random.fold_in(key, start), index)["z"] for start in range(STARTS)]
+            starts += [self._encode(params, x)] if encoded and self._encode else []
             return self._invert(params, jnp.asarray(x), jnp.stack(starts, axis=1), self._noise(key, index)["eps"])
 
         x = self._checked(x)
@@ -161,147 +173,8 @@ class Sampler:
         return x if known else as_examples(x, spec.shape, spec.bounded)
 
     def _nearest(self, params: Params, x: jax.Array, starts: jax.Array, eps: jax.Array) -> Inversion:
-        noise = jnp.repeat(eps, STARTS, axis=0)
+        noise = jnp.repeat(eps, starts.shape[1], axis=0)
         return invert(lambda z: self._objective.generate(params, {"z": z, "eps": noise}), x, starts)
-
-
-class Run:
-    """A trained model read from a workdir; see `load`.
-
-    Attributes:
-        config: the run's configuration.
-        step: the step of the checkpoint.
-        experiment: the parts that the config names.
-        replicas: one set of parameters for each seed, averaged ones in place of raw ones.
-        sampler: the networks' compiled functions, for use with another replica than the first.
-    """
-
-    def __init__(
-        self,
-        experiment: Experiment,
-        step: int,
-        weights: Weights,
-        statistics: Statistics | None = None,
-        folder: Path | None = None,
-    ):
-        self._folder, self._rejections = folder, dict[tuple[float, int], Rejection]()
-        self.config = experiment.config
-        self.step = step
-        self.experiment = experiment
-        self.sampler = Sampler(experiment)
-        seeds = range(experiment.config.num_seeds)
-        self.replicas = [self.sampler.trained(weights, replica, statistics) for replica in seeds]
-
-    def sample(self, n: int, seed: int = 0, rejection: float | None = None) -> np.ndarray:
-        """Draws `n` examples, float32 `[n, …]`; the first m of them are those of `sample(m, seed, rejection)`.
-
-        Args:
-            n: the number of examples.
-            seed: the seed of their latents.
-            rejection: K, of how many samples one is kept on average, see `Rejection`; None to keep all.
-
-        Raises:
-            UserError: if `n` or `rejection` is out of range, or the data, which the first rejection needs, cannot be
-                opened.
-        """
-        if rejection is not None:
-            return self.rejection(rejection).generate(_positive(n), seed)[1]
-        return self.sampler.generate(self.replicas[0], _positive(n), seed)[1]
-
-    def sample_in_pieces(self, n: int, seed: int = 0, rejection: float | None = None) -> Iterator[np.ndarray]:
-        """Draws the examples of `sample`, and yields them a few hundred at a time, so that n may be large."""
-        if rejection is not None:
-            yield from (x for _, x in self.rejection(rejection).pieces(_positive(n), seed))
-            return
-        for first in range(0, _positive(n), CHUNK):
-            yield self.sampler.generate(self.replicas[0], min(CHUNK, n - first), seed, first)[1]
-
-    def rejection(self, budget: float, replica: int = 0) -> Rejection:
-        """Returns the generator of a replica with rejection by the density ratio.
-
-        The classifier is read from the run's folder, or trained on the data and kept there.
-
-        Args:
-            budget: K, of how many samples one is kept on average, from 1 to 1000.
-            replica: the number of the replica.
-
-        Raises:
-            UserError: if `budget` is out of range, or the classifier has to be trained and the data cannot be opened.
-        """
-        wanted = check_budget(budget), replica
-        if wanted not in self._rejections:
-            self._rejections[wanted] = Rejection(self.experiment, self.replicas[replica], budget, self._folder)
-        return self._rejections[wanted]
-
-    def encode(self, x: np.ndarray) -> np.ndarray:
-        """Returns the mean F(x) of p(z|x), float32 `[n, K]`.
-
-        Args:
-            x: examples `[n, …]` of any float dtype; images lie in [−1, 1], as what `sample` and `held_out` return.
-
-        Raises:
-            UserError: if `x` has another shape, dtype or range (as pixels uint8 have), or values that are not finite,
-                or if the objective has no reconstructor.
-        """
-        return self.sampler.encode(self.replicas[0], self._examples(x))
-
-    def reconstruct(self, x: np.ndarray, seed: int = 0) -> np.ndarray:
-        """Returns G(F(x), ε), float32 `[n, …]`, with generator noise ε (if any) of the seed.
-
-        Args:
-            x: examples `[n, …]`; see `encode`.
-            seed: the seed of ε.
-
-        Raises:
-            UserError: as `encode` does.
-        """
-        return self.sampler.decode(self.replicas[0], self.encode(x), seed)
-
-    def held_out(self, n: int, seed: int = 0) -> np.ndarray:
-        """Draws `n` real examples, float32 `[n, …]`, that training never saw; each of a finite set at most once.
-
-        The first m of them are those of `held_out(m, seed)`.
-
-        Raises:
-            UserError: if fewer than `n` examples are held out, or the data are no longer where they were.
-        """
-        most = self.experiment.source.num_held_out
-        if _positive(n) > most:
-            raise UserError(f"n is {n}; it must be at most {most}, since {most} examples are held out, each drawn once")
-        return self.sampler.real(n, seed)
-
-    def _examples(self, x: np.ndarray) -> np.ndarray:
-        spec = self.experiment.spec
-        return as_examples(x, spec.shape, spec.bounded)
-
-
-def load(workdir: str | Path, step: int | Literal["latest", "best"] = "latest") -> Run:
-    """Reads a trained model. Data are opened when real examples are asked for, and not to load, sample or encode.
-
-    Runs of versions before 0.2.0 lack what that needs, so that their data are opened now.
-
-    Args:
-        workdir: the folder of a run, such as `runs/ring`.
-        step: 'latest', 'best' by the config's metric, or the step of a checkpoint that was kept.
-
-    Raises:
-        UserError: if there is no run, no such checkpoint, or no whole one; or if JAX is set to other dtypes or another
-            generator of random numbers than runs are made with.
-    """
-    folder = local_path(workdir, "workdir")
-    return load_with(from_effective(stored_config(folder)), folder, step)
-
-
-def load_with(config: Any, workdir: Path, step: int | str = "latest") -> Run:
-    """Reads a trained model as `load` does, with a given config."""
-    experiment = open_experiment(config, workdir)
-    state = abstract_state(experiment)
-    # The optimizers' moments, two thirds of a checkpoint, are not read.
-    restored = read_checkpoint(experiment, workdir, {"params": state.params, "ema": state.ema}, step)
-    if changed := changed_settings(restored.meta["versions"]):
-        _log.warning("numbers may differ from those of the run in %s: %s", workdir, changed)
-    weights = Weights(restored.state["params"], restored.state.get("ema", {}))
-    return Run(experiment, restored.step, weights, restored.statistics, workdir)
 
 
 def open_experiment(config: Any, workdir: Path) -> Experiment:
@@ -331,9 +204,3 @@ def _replica(tree: Any, replica: int) -> Any:
     """Returns one replica of leaves `[S, …]`, on one device, so that its bits depend on no number of devices."""
     local = jax.tree.map(lambda leaf: leaf.addressable_data(0) if isinstance(leaf, jax.Array) else leaf, tree)
     return jax.tree.map(lambda leaf: leaf[replica], local)
-
-
-def _positive(n: int) -> int:
-    if n < 1:
-        raise UserError(f"n is {n}; at least 1 example can be drawn")
-    return n

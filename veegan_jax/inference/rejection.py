@@ -125,6 +125,7 @@ class Rejection:
 
     Attributes:
         budget: K, of how many candidates one is kept on average.
+        rule: the classifier, the centres of the cells, and log c of each cell: what `accepts` decides by.
     """
 
     def __init__(self, experiment: Experiment, params: Params, budget: float, folder: Path | None = None):
@@ -145,7 +146,7 @@ class Rejection:
         fitted = self._read_or_fit(folder)
         log_c = thresholds(fitted["counted"]["log_ratio"], fitted["counted"]["cell"], fitted["cells"], budget)
         rule = {"ratio": fitted["ratio"], "centres": fitted["cells"]["centres"], "log_c": log_c}
-        self._rule = jax.tree.map(jnp.asarray, rule)
+        self.rule = jax.tree.map(jnp.asarray, rule)
         self._candidates = jax.jit(self._propose)
 
     def generate(self, n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -161,7 +162,7 @@ class Rejection:
         """
         key, first, left = jax.random.key(seed), 0, n
         while left:
-            found = self._candidates(self._params, self._rule, key, first + np.arange(CHUNK))
+            found = self._candidates(self._params, self.rule, key, first + np.arange(CHUNK))
             z, x, accepted = jax.tree.map(np.asarray, found)
             kept = np.flatnonzero(accepted)[:left]
             first, left = first + CHUNK, left - len(kept)
@@ -175,10 +176,14 @@ class Rejection:
         keys = fold(key, index)
         noise = jax.vmap(self._experiment.objective.noise)(keys)
         x = self._experiment.objective.generate(params, noise)
+        return noise["z"], x, self.accepts(rule, x, keys)
+
+    def accepts(self, rule: Params, x: jax.Array, keys: jax.Array) -> jax.Array:
+        """Returns which candidates x `[B, …]` are accepted, bool `[B]`, by the rule and by keys of their own `[B]`."""
         log_ratio = self._ratio.log_ratio(rule["ratio"], x)
         acceptance = jnp.exp(jnp.minimum(0.0, log_ratio + rule["log_c"][_cells(rule["centres"], x)]))
         uniform = jax.vmap(lambda k: draws.uniforms(draws.fold_in(k, DECISION), 1)[0])(keys)
-        return noise["z"], x, uniform < acceptance
+        return uniform < acceptance
 
     def _read_or_fit(self, folder: Path | None) -> Params:
         """Returns the classifier, the cells, and what was counted."""
@@ -263,5 +268,5 @@ def _centres(x: np.ndarray, num: int) -> np.ndarray:
 
 def _cells(centres: Any, x: jax.Array) -> jax.Array:
     """Returns the nearest centre of each example, int32 `[B]`."""
-    flat = x.reshape(len(x), -1)
+    flat = x.reshape(x.shape[0], -1)
     return jnp.argmin(jnp.sum(jnp.square(centres), axis=1)[None] - 2 * flat @ centres.T, axis=1)

@@ -102,8 +102,10 @@ def _suits_winograd(axes: Axes, layer: Layer) -> bool:
     """Whether the products that Winograd's algorithm saves outweigh the sums that it adds, and its points suffice."""
     small = all(axis.out <= 4 and axis.stride <= axis.size for axis in axes)
     filters = all(axis.stride < axis.window <= 3 * axis.stride for axis in axes)
-    wide = layer.batch >= 32 and min(layer.inputs, layer.outputs) >= 64
-    return small and filters and wide and layer.dtype == jnp.float32
+    # A program that is exported for batches of any size has a symbol here, and is mostly used on large ones.
+    large = not isinstance(layer.batch, int) or layer.batch >= 32
+    wide = min(layer.inputs, layer.outputs) >= 64
+    return small and filters and large and wide and layer.dtype == jnp.float32
 
 
 # Convolutions.

@@ -421,6 +421,24 @@ def kinds(host: Any) -> dict[str, str]:
 
 
 def _manager(directory: Path, policy: preservation_policy.PreservationPolicy, read_only: bool) -> ocp.CheckpointManager:
+    if not read_only:
+        return _manager_of(directory, policy, read_only)
+    # Orbax warns that a folder that is opened to be read is opened to be read.
+    log = logging.getLogger("absl")
+    log.addFilter(_hides_read_only)
+    try:
+        return _manager_of(directory, policy, read_only)
+    finally:
+        log.removeFilter(_hides_read_only)
+
+
+def _hides_read_only(record: logging.LogRecord) -> bool:
+    return "read only=" not in (said := record.getMessage()) and "read_only=True" not in said
+
+
+def _manager_of(
+    directory: Path, policy: preservation_policy.PreservationPolicy, read_only: bool
+) -> ocp.CheckpointManager:
     return ocp.CheckpointManager(
         directory.absolute(),
         options=ocp.CheckpointManagerOptions(

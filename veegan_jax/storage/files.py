@@ -4,8 +4,8 @@ import errno
 import hashlib
 import os
 import zipfile
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -54,27 +54,30 @@ def write_atomically(path: Path, text: str, *, shared: bool = False) -> None:
         file.write(text.encode())
 
 
-def write_array(path: Path, name: str, shape: tuple[int, ...], pieces: Iterable[np.ndarray]) -> None:
-    """Writes one float32 array to a .npz file, as `numpy.savez_compressed` does, with no more than a piece in memory.
+@contextmanager
+def array_writer(path: Path, name: str, shape: tuple[int, ...]) -> Iterator[Callable[[np.ndarray], None]]:
+    """Opens a .npz or .npy file for one float32 array, and yields the function that adds a piece of the array to it.
 
     Args:
-        path: the file, which is written whole or not at all.
-        name: the name of the array in the file.
-        shape: `(N, …)`.
-        pieces: the array in parts `[n, …]` along its first axis.
+        path: the file, which is written whole or not at all; its ending says which of the two it is.
+        name: the name of the array in a .npz file.
+        shape: `(N, …)`; pieces are parts `[n, …]` along the first axis.
 
     Raises:
         UserError: if the file cannot be written.
     """
     header = {"descr": "<f4", "fortran_order": False, "shape": shape}
-    with (
-        replacing(path) as file,
-        zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive,
-        archive.open(f"{name}.npy", "w", force_zip64=True) as member,
-    ):
-        np.lib.format.write_array_header_1_0(member, header)
-        for piece in pieces:
-            member.write(np.ascontiguousarray(piece, "<f4").data)
+    with replacing(path) as file, ExitStack() as opened:
+        array: IO[bytes] = file
+        if path.suffix == ".npz":
+            archive = opened.enter_context(zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED))
+            array = opened.enter_context(archive.open(f"{name}.npy", "w", force_zip64=True))
+        np.lib.format.write_array_header_1_0(array, header)
+
+        def add(piece: np.ndarray) -> None:
+            array.write(np.ascontiguousarray(piece, "<f4").data)
+
+        yield add
 
 
 def append(path: Path, data: bytes) -> None:

@@ -128,6 +128,15 @@ def first_image(folder: Path) -> tuple[int, int, int]:
     return seen.size[1], seen.size[0], 1 if seen.grey else 3
 
 
+def read_image(path: Path, spec: ImageSpec) -> np.ndarray:
+    """Reads one image file as the images of a folder are read: uint8 `spec.shape`.
+
+    Raises:
+        ValueError: naming the file, and what is wrong with it.
+    """
+    return _read(path.parent, path.name, spec)
+
+
 def _open(folder: Path, names: Sequence[str], seen: Sequence[Seen], spec: ImageSpec, found: str) -> Images:
     digests = np.array([image.digest for image in seen], np.uint64)
 

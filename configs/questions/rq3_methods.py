@@ -1,0 +1,20 @@
+"""Research question 3: is VEEGAN better than the methods it is compared with? Each at its best of equally many tries.
+
+    python -m veegan_jax.main --config configs/questions/rq3_methods.py:DATA
+
+DATA is ring or grid. A method's recipe is the one of its four tries (`rq3_tries`) with the smallest (K+1)-bin KL, which
+counts lost modes, their balance and quality at once. It is trained for twice as long, with seeds that no try had.
+"""
+
+from ml_collections import ConfigDict
+
+from configs.questions.rq3_tries import METHODS, question, steps, tries
+
+# The number of the best try of each method, in their order; a test holds it to docs/results/trials.jsonl.
+BEST: dict[str, tuple[int, ...]] = {"ring": (0, 0, 0, 0, 0, 0, 0), "grid": (0, 0, 0, 0, 0, 0, 0)}
+
+
+def get_config(data: str = "grid") -> ConfigDict:
+    num_steps = 2 * steps(data)  # says first what is wrong with DATA
+    rows = {method: tries(method, data)[best] for method, best in zip(METHODS, BEST[data], strict=True)}
+    return question(data, rows, num_steps=num_steps, num_seeds=5)
