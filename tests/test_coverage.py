@@ -17,7 +17,7 @@ from veegan_jax.data.base import LabelledImages
 from veegan_jax.data.mixtures import ring
 from veegan_jax.data.stacked_digits import stacked_digits
 from veegan_jax.evaluation import local_two_sample as module
-from veegan_jax.evaluation import plots, report, spaces
+from veegan_jax.evaluation import missing_report, plots, spaces
 from veegan_jax.evaluation.local_two_sample import SCALES, discoveries, nearest, neighbours
 from veegan_jax.evaluation.missing import Judged
 from veegan_jax.evaluation.regions import Coverage, coverage, verdict
@@ -238,24 +238,26 @@ def test_the_report_says_what_was_found():
     x, generated = points(400, seed=1), points(1000, [0, 2, 4, 6], seed=9)
     judged = Judged(x, points(1000, seed=2), generated, covered(generated), "a note")
     names = [f"file {i}" for i in range(400)]
-    text = report.text(judged, names)
+    text = missing_report.text(judged, names)
     worst = judged.coverage.neighbours.worst
     assert f"missed most surely: file {worst[0]}, file {worst[1]}, " in text
     rows = [line.split("|")[2].strip() for line in text.splitlines() if line.startswith("| mode")]
     assert rows == 4 * ["missed"] + 4 * ["covered"]
-    written = json.loads(report.json_text(judged, names))
+    written = json.loads(missing_report.json_text(judged, names))
     assert written["missed"] == np.mean(judged.coverage.neighbours.missed)
     assert written["verdict"] == verdict(judged.coverage)
     assert written["worst"][0]["example"] == f"file {worst[0]}"
     assert [region["status"] for region in written["regions"]] == 4 * ["covered", "missed"]
-    assert report.json_text(judged._replace(coverage=covered(generated)), names) == report.json_text(judged, names)
-    arrays = report.arrays(judged)
+    assert missing_report.json_text(judged._replace(coverage=covered(generated)), names) == missing_report.json_text(
+        judged, names
+    )
+    arrays = missing_report.arrays(judged)
     np.testing.assert_array_equal(arrays["missed_x"], x[worst[:64]])
     for name, sample in (("generated", generated), ("real", judged.real)):
         closest = cdist(x[worst[:64]], sample).argmin(axis=1)
         np.testing.assert_array_equal(arrays[f"missed_nearest_{name}"], sample[closest])
 
-    (axis,) = plots.draw_regions(*report.shown(judged)).axes
+    (axis,) = plots.draw_regions(*missing_report.shown(judged)).axes
     drawn = [text.get_text() for text in axis.texts]
     assert sorted(drawn) == ["mode 1", "mode 3", "mode 5", "mode 7"]
     assert len(axis.collections[2].get_offsets()) == judged.coverage.neighbours.missed.sum()

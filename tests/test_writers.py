@@ -12,6 +12,7 @@ from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.record_writer import masked_crc32c
 
 from veegan_jax.errors import UserError
+from veegan_jax.metrics import COLUMNS
 from veegan_jax.storage.files import array_writer
 from veegan_jax.storage.logs import ROWS, Events, Pace, Rows, Writer, read_rows
 
@@ -97,23 +98,32 @@ def test_readers_of_events_see_one_value_a_step_over_resumes_and_clock_jumps(tmp
     assert found["samples"] == {10: 1, 20: 2, 30: 2, 40: 3}
 
 
-def test_line_shows_step_losses_and_the_last_scores(tmp_path, capsys):
-    writer = Writer(tmp_path, 0, 100)
+def test_a_line_shows_losses_and_another_the_scores_when_they_are_measured(tmp_path, capsys):
+    writer = Writer(tmp_path, 0, 100, [COLUMNS["kl"]])
     writer.write(10, {"loss/gen": 2.0, "kl": 0.5})
     writer.write(20, {"loss/gen": 1.0})
     writer.close()
-    first, second = capsys.readouterr().err.splitlines()
-    assert first == "step 10/100  loss/gen 2  kl 0.5"  # no speed is known yet
-    assert second == "step 20/100  loss/gen 1  kl 0.5"  # the last scores stay in sight
+    lines = ["step 10/100  gen 2", "step 10: reverse KL (nats) ↓ 0.5", "step 20/100  gen 1"]  # no speed is known yet
+    assert capsys.readouterr().err.splitlines() == lines
+    assert (tmp_path / "log.txt").read_text().splitlines() == lines
     assert read_rows(tmp_path)[0]["steps_per_second"] is None
-    assert "kl" not in read_rows(tmp_path)[1]  # but are not logged as if measured again
+    assert "kl" not in read_rows(tmp_path)[1]
+
+
+def test_a_line_has_80_columns(tmp_path, capsys):
+    writer = Writer(tmp_path, 0, 100)
+    writer.write(10, {f"loss/a_long_name_{i}": 1 / 3 for i in range(9)})
+    writer.close()
+    (line,) = capsys.readouterr().err.splitlines()
+    assert len(line) <= 80
+    assert line.startswith("step 10/100  a_long_name_0 0.3333")
 
 
 def test_scores_that_are_not_shown_are_written(tmp_path, capsys):
-    writer = Writer(tmp_path, 0, 100, unshown={"jsd"})
+    writer = Writer(tmp_path, 0, 100, [COLUMNS["kl"]])
     writer.write(10, {"kl": 0.5, "kl/se": 0.1, "jsd": 0.25, "jsd/se": 0.01})
     writer.close()
-    assert capsys.readouterr().err.strip() == "step 10/100  kl 0.5  kl/se 0.1"
+    assert capsys.readouterr().err.strip() == "step 10: reverse KL (nats) ↓ 0.5 ± 0.1"
     assert read_rows(tmp_path)[-1]["jsd"] == 0.25
 
 
@@ -139,13 +149,13 @@ def test_speed_is_that_of_steps_without_compiling_and_measuring(tmp_path, monkey
         clock.wait(seconds)
         writer.advance(step)
         clock.wait(seconds)  # is measured
-    writer.write(30, {"kl": 0.5})
+    writer.write(30, {"loss/gen": 0.5})
     writer.close()
     told, compiled, line = capsys.readouterr().err.splitlines()
     assert (told, compiled) == ("compiling a call of 10 steps", "compiled in 40.0 s")
     minutes, left = divmod(round(970 / 20 * 5 * seconds), 60)
     expected = f"{minutes // 60}:{minutes % 60:02}:{left:02}".removeprefix("0:")
-    assert line == f"step 30/1000  {shown}  {expected} left  kl 0.5"
+    assert line == f"step 30/1000  {shown}  {expected} left  gen 0.5"
     assert read_rows(tmp_path)[0]["steps_per_second"] == 10 / seconds
 
 

@@ -79,6 +79,10 @@ INPUTS = flags.DEFINE_string(
 )
 FRAMES = flags.DEFINE_integer("frames", 8, "How many samples along each interpolation.", 2, flag_values=FLAGS)
 OUTDIR = flags.DEFINE_string("outdir", None, "The folder of what is written; when left out the workdir.", FLAGS)
+BESIDE = flags.DEFINE_multi_string(
+    "beside", [], "The folder of another run to show beside the run; may be given several times.", FLAGS
+)
+REPORT = flags.DEFINE_bool("report", True, "Write report.html when a run is finished; --report=false does not.", FLAGS)
 FORMAT = flags.DEFINE_list(
     "format", ["npz"], "How arrays are written, one or more of npz, npy and png, as png,npz.", flag_values=FLAGS
 )
@@ -310,6 +314,8 @@ def _run(argv: Sequence[str], rest: Sequence[str], join: Callable[[], None]) -> 
         inputs=INPUTS.value,
         replica=REPLICA.value,
         frames=FRAMES.value,
+        beside=tuple(BESIDE.value),
+        report=REPORT.value,
     )
     commands.set_environment(options)
     keep_programs()

@@ -31,7 +31,7 @@ USUAL_CELLS = Path("docs/results/cells")
 
 def set_environment(options: Options) -> None:
     """Sets the variables of the environment that the config asks for, before JAX makes its devices."""
-    if options.reference:
+    if options.reference or options.mode == "report":
         return
     configs = options.comparisons.values() or [_config(options)]
     runs = [run for config in configs for run in (config, *comparison(config).values())]
@@ -54,7 +54,10 @@ def train_and_print(options: Options) -> str | None:
     )
     outcome = run(config, options.workdir)
     if outcome.table:
-        print(f"{outcome.table}\n\n{options.workdir}: results.md, results.json, {written}")
+        print(f"{outcome.table}\n\n{options.workdir}: results.md, results.json, {written}", flush=True)
+        # A comparison's report takes minutes, and other processes would wait for that of theirs.
+        if options.report and not config.compare and jax.process_count() == 1:
+            model_commands.report(options)
     return outcome.stopped_by
 
 
@@ -129,6 +132,7 @@ COMMANDS: dict[str, Callable[[Options], str | None]] = {
     "encode": model_commands.encode,
     "interpolate": model_commands.interpolate,
     "export": model_commands.export,
+    "report": model_commands.report,
     "missing": model_commands.show_missing,
     "score": score_samples,
     "reproduce": reproduce_cells,

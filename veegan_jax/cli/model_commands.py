@@ -14,7 +14,7 @@ from veegan_jax.cli.options import Options
 from veegan_jax.config.convert import differences, effective, from_effective
 from veegan_jax.data.given import read_examples
 from veegan_jax.errors import UserError
-from veegan_jax.evaluation import plots, report, tables
+from veegan_jax.evaluation import missing_report, page, plots, tables
 from veegan_jax.evaluation.missing import (
     JUDGED,
     Missing,
@@ -27,7 +27,7 @@ from veegan_jax.evaluation.scores import Evaluation
 from veegan_jax.evaluation.trained import Run, load_with
 from veegan_jax.paths import local_path
 from veegan_jax.storage.files import write_atomically
-from veegan_jax.storage.folder import stored_config
+from veegan_jax.storage.folder import CONFIG, stored_config
 
 # How many examples a mode draws, reconstructs or encodes, and how many ways it interpolates along, unless --num says.
 USUAL_NUM, USUAL_WAYS = 64, 8
@@ -140,19 +140,42 @@ def export(options: Options) -> None:
     print(run.export(folder, options.rejection))
 
 
+def report(options: Options) -> None:
+    """Writes the report of the run, or of the runs in a folder, beside others that are given, and prints its path."""
+    runs = runs_of(options)
+    names = [folder.name for folder in runs]
+    if len(set(names)) < len(names):
+        names = [str(folder) for folder in runs]
+    path = _outdir(options) / "report.html"
+    write_atomically(path, page.report(dict(zip(names, runs, strict=True))))
+    print(path)
+
+
+def runs_of(options: Options) -> list[Path]:
+    """Returns the folders of the runs that a report shows."""
+    given = [options.workdir, *(local_path(folder, "--beside") for folder in options.beside)]
+    return [run for folder in given for run in _runs(folder)]
+
+
+def _runs(folder: Path) -> list[Path]:
+    """Returns the folders of a comparison's rows that have been trained, or the folder of a run itself."""
+    rows = [row.parent for row in sorted(folder.glob(f"*/{CONFIG}")) if (row.parent / "checkpoints").is_dir()]
+    return [folder] if (folder / CONFIG).exists() or not rows else rows
+
+
 def show_missing(options: Options) -> None:
     """Says which real examples and regions the generator misses, with tables, arrays and pictures."""
     run = load_run(options)
     params, sampler, seed = run.replicas[run.replica], run.sampler, options.seed
     x, names = _examples(run, options, least=JUDGED)
     judged = judge(sampler, run.experiment, params, x, seed)
-    print(f"{judged.verdict}\n\n{report.text(judged, names)}\n")
+    print(f"{judged.verdict}\n\n{missing_report.text(judged, names)}\n")
     stem = _stem(options, run)
-    write_atomically(stem.with_name(f"{stem.name}.json"), report.json_text(judged, names))
+    write_atomically(stem.with_name(f"{stem.name}.json"), missing_report.json_text(judged, names))
     print(stem.with_name(f"{stem.name}.json"))
     if plots.drawable(x.shape[1:]):
-        outputs.write_picture(stem.with_name(f"{stem.name}_regions"), plots.draw_regions(*report.shown(judged)))
-    _show_inverted(options, run, x[: options.num or USUAL_NUM], report.arrays(judged))
+        outputs.write_picture(stem.with_name(f"{stem.name}_regions"), plots.draw_regions(*missing_report.shown(judged)))
+    _show_inverted(options, run, x[: options.num or USUAL_NUM], missing_report.arrays(judged))
 
 
 def _show_inverted(options: Options, run: Run, x: np.ndarray, judged: Mapping[str, np.ndarray]) -> None:

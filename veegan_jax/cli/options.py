@@ -32,6 +32,8 @@ class Options(NamedTuple):
         inputs: the file or folder of examples to use; None for held-out ones.
         replica: the number of the seed whose model is used.
         frames: the number of examples along each interpolation.
+        beside: the folders of other runs that a report shows beside the run.
+        report: whether a report is written when training is finished.
     """
 
     mode: str
@@ -54,3 +56,5 @@ class Options(NamedTuple):
     inputs: str | None = None
     replica: int = 0
     frames: int = 8
+    beside: tuple[str, ...] = ()
+    report: bool = True

@@ -3,6 +3,7 @@
 All of them run in the process that writes, and raise UserError, naming the file, where one cannot be written.
 """
 
+import math
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -12,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from veegan_jax.config.build import Experiment
 from veegan_jax.config.convert import effective
 from veegan_jax.data.base import Source
 from veegan_jax.evaluation import plots
@@ -23,6 +25,7 @@ from veegan_jax.objectives.base import Params, Statistics
 from veegan_jax.storage.checkpoint import Checkpoints, Restored
 from veegan_jax.storage.files import replacing
 from veegan_jax.storage.folder import check_or_write_config, data_changes, locked
+from veegan_jax.storage.history import History
 from veegan_jax.storage.logs import Writer, read_rows
 from veegan_jax.storage.versions import differences, unusual_settings, versions
 from veegan_jax.train.compile import abstract_state
@@ -40,6 +43,7 @@ class OpenRun(NamedTuple):
         models: makes the run's models from its states.
         writer: the rows, events and progress line of the run.
         restored: the checkpoint from which the run resumes; None for a run that begins.
+        history: notes when and how this process trains.
     """
 
     evaluation: Evaluation
@@ -48,6 +52,7 @@ class OpenRun(NamedTuple):
     checkpoints: Checkpoints
     writer: Writer
     restored: Restored | None
+    history: History
 
 
 @contextmanager
@@ -66,14 +71,16 @@ def open_run(evaluation: Evaluation, workdir: Path, num_devices: int) -> Iterato
             # Tracing the state's shapes takes a second on large nets.
             restored = checkpoints.restore(abstract_state(experiment)) if checkpoints.steps() else None
             # A line of the terminal has room for two scores: the first, as the number of modes, and the one that ranks.
-            unshown = {column.name for column in experiment.columns[1:]} - {experiment.best_metric.name}
-            with closing(Writer(workdir, restored.step if restored else 0, config.num_steps, unshown)) as writer:
+            headline = list(dict.fromkeys([*experiment.columns[:1], experiment.best_metric]))
+            with closing(Writer(workdir, restored.step if restored else 0, config.num_steps, headline)) as writer:
                 for line in (
                     *banner(config, num_devices, workdir, restored),
+                    about_nets(experiment),
                     *about_data(experiment.source, workdir),
                 ):
                     writer.say(line)
-                yield OpenRun(evaluation, Models(evaluation.sampler), workdir, checkpoints, writer, restored)
+                history = History(workdir, restored.step if restored else 0, versions(effective(config)))
+                yield OpenRun(evaluation, Models(evaluation.sampler), workdir, checkpoints, writer, restored, history)
 
 
 def banner(config: Any, num_devices: int, workdir: Path, restored: Restored | None) -> Iterator[str]:
@@ -92,6 +99,14 @@ def banner(config: Any, num_devices: int, workdir: Path, restored: Restored | No
     then = restored.meta["versions"] if restored else now
     if changed := differences(then, now):
         yield f"bits may differ from an uninterrupted run: {changed}"
+
+
+def about_nets(experiment: Experiment) -> str:
+    """Returns the line that says what shapes the networks have, and how many parameters of one seed."""
+    params = abstract_state(experiment).params
+    sizes = {net: sum(math.prod(leaf.shape[1:]) for leaf in jax.tree.leaves(tree)) for net, tree in params.items()}
+    counted = ", ".join(f"{net} {size:,}" for net, size in sizes.items())
+    return f"examples {list(experiment.spec.shape)} from {experiment.config.latent_dim} latents; parameters: {counted}"
 
 
 def about_data(source: Source, workdir: Path) -> Iterator[str]:

@@ -88,6 +88,7 @@ def train(config: ConfigDict, workdir: Path) -> Outcome:
             finished = step == config.num_steps
             table = conclude(run, evaluate.scores(step, state), step, state) if finished else None
             run.checkpoints.wait()
+            run.history.end(step)
             return table
 
         table = run_on_primary(f"the end, step {step}", end)

@@ -6,16 +6,19 @@ import struct
 import sys
 import time
 from collections import deque
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from veegan_jax.metrics import COLUMNS, Column
 from veegan_jax.storage.files import append, sync, write_atomically
 
 ROWS = "metrics.jsonl"
+# The file that keeps what is printed while a run is trained, and the columns that a line of progress has.
+CONSOLE, WIDTH = "log.txt", 80
 
 
 class Rows:
@@ -146,18 +149,19 @@ class Writer:
     The methods raise UserError, naming the file, where one cannot be written.
     """
 
-    def __init__(self, workdir: Path, step: int, num_steps: int, unshown: Collection[str] = ()):
-        """Opens the files; the values whose names are `unshown` are written, and not shown in the terminal."""
+    def __init__(self, workdir: Path, step: int, num_steps: int, headline: Sequence[Column] = ()):
+        """Opens the files; of all scores, which are written, those of `headline` are shown in the terminal."""
         from tqdm import tqdm
 
-        self._unshown = frozenset(unshown)
+        self._headline, self._console = tuple(headline), workdir / CONSOLE
+        if not self._console.exists():
+            write_atomically(self._console, "")
         self._rows, self._events = Rows(workdir, step), Events(workdir, step)
         self._num_steps, self.pace = num_steps, Pace(step, num_steps)
         # The bar's own rate would count compiling and measuring.
         form = "{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt}{postfix}"
         terminal = sys.stderr.isatty()
         self._bar = tqdm(total=num_steps, initial=step, bar_format=form, dynamic_ncols=True) if terminal else None
-        self._shown: dict[str, float] = {}
         self._compiled: set[int] = set()
 
     @property
@@ -185,25 +189,35 @@ class Writer:
             self.say(f"compiled in {time.monotonic() - began:.1f} s")
 
     def write(self, step: int, row: Mapping[str, float]) -> None:
-        """Writes the losses and scores of a step, and shows them beside the last value of every other name."""
-        self._shown |= {name: value for name, value in row.items() if name.partition("/se")[0] not in self._unshown}
+        """Writes the losses and scores of a step, and shows the losses, and the scores on a line of their own."""
         self._rows.write({"step": step, "steps_per_second": round(self.pace.steps_per_second, 3), **row})
         self._events.write(row, step)
-        shown = "  ".join(filter(None, [str(self.pace), *(f"{n} {value:.4g}" for n, value in self._shown.items())]))
-        if self._bar is not None:
-            self._bar.set_postfix_str(shown)
-        else:
-            print(f"step {step}/{self._num_steps}  {shown}", file=sys.stderr, flush=True)
+        losses = [f"{n.removeprefix('loss/')} {v:.4g}" for n, v in row.items() if n.partition("/se")[0] not in COLUMNS]
+        parts = [f"step {step}/{self._num_steps}", *filter(None, [str(self.pace)]), *losses]
+        while len(line := "  ".join(parts)) > WIDTH and len(parts) > 2:
+            parts.pop()
+        if losses and self._bar is not None:
+            self._bar.set_postfix_str("  ".join(parts[1:]))
+            self._keep(line)
+        elif losses:
+            self.say(line)
+        if scores := [f"{c.title} {_with_error(row, c.name)}" for c in self._headline if c.name in row]:
+            self.say(f"step {step}: {', '.join(scores)}")
 
     def picture(self, name: str, image: np.ndarray, step: int) -> None:
         """Adds a uint8 image `[H, W, 3]` to the TensorBoard events."""
         self._events.picture(name, image, step)
 
     def say(self, line: str) -> None:
-        """Prints a line without breaking the progress bar."""
+        """Prints a line without breaking the progress bar, and keeps it in the file of the console."""
         from tqdm import tqdm
 
         tqdm.write(line, file=sys.stderr)
+        sys.stderr.flush()
+        self._keep(line)
+
+    def _keep(self, line: str) -> None:
+        append(self._console, f"{line}\n".encode())
 
     def sync(self) -> None:
         """Returns when everything written until now is on disk."""
@@ -214,3 +228,9 @@ class Writer:
         """Ends the progress bar."""
         if self._bar is not None:
             self._bar.close()
+
+
+def _with_error(row: Mapping[str, float], name: str) -> str:
+    """Returns a score of a row as a text, with ± its standard error if there are several seeds."""
+    error = f" ± {row[f'{name}/se']:.2g}" if f"{name}/se" in row else ""
+    return f"{row[name]:.4g}{error}"
