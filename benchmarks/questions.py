@@ -21,7 +21,7 @@ from ml_collections import ConfigDict
 from tabulate import tabulate
 
 from benchmarks.missing_modes import auc
-from configs.questions import rq1_collapse, rq2_silent_critic, rq4_tuning
+from configs.questions import rq1_collapse, rq2_silent_critic, rq3_methods, rq4_tuning
 from veegan_jax.config.build import Experiment, build
 from veegan_jax.config.convert import from_effective
 from veegan_jax.evaluation.curves import Curve, mean_curve
@@ -41,6 +41,7 @@ CELLS = Path("docs/results/cells")
 QUESTIONS = {
     "rq1_collapse": rq1_collapse.get_config,
     "rq2_silent_critic": rq2_silent_critic.get_config,
+    "rq3_methods-grid": rq3_methods.get_config,
     "rq4_tuning": rq4_tuning.get_config,
 }
 MODES = 25

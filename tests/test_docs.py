@@ -231,7 +231,8 @@ def test_the_tables_of_the_paper_are_those_of_the_cells(table, monkeypatch):
 def test_the_tables_of_the_questions_are_those_of_the_cells(name, monkeypatch):
     """UPDATE_DOCS=1 writes them again."""
     monkeypatch.chdir(ROOT)
-    path, begin = ROOT / "docs" / "questions.md", f"    python -m veegan_jax.main --mode reproduce --config {name}\n\n"
+    path, config = ROOT / "docs" / "questions.md", name.replace("-", ":")
+    begin = f"    python -m veegan_jax.main --mode reproduce --config {config}\n\n"
     before, _, after = text(path).partition(begin)
     shown, gap, after = after.partition("\n\n")
     if os.environ.get("UPDATE_DOCS"):

@@ -1,5 +1,8 @@
 """The figures of the research questions: what is counted, and whose gradient is whose."""
 
+import json
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,7 +10,8 @@ import optax
 import pytest
 
 from benchmarks import questions
-from tests.helpers import tiny
+from configs.questions import rq3_methods, rq3_tries
+from tests.helpers import ROOT, tiny
 from veegan_jax.config.build import build
 from veegan_jax.config.convert import effective
 from veegan_jax.experiments.cells import Cell, write_cell
@@ -24,6 +28,16 @@ def cell(unit, modes, curve):
     fields = effective(unit.config)
     measured = {"step": steps, "modes": curve, "kl": [0.1] * len(curve)}
     return Cell(fields, seeds, 5000, "", replicas, {}, 2500, [], measured, 1.0, {})
+
+
+@pytest.mark.parametrize("data", rq3_methods.DATA)
+def test_the_recipes_of_question_3_are_the_best_of_equally_many_tries(data):
+    lines = (json.loads(line) for line in (ROOT / "docs" / "results" / "trials.jsonl").read_text().splitlines())
+    named = {line["trial"]: line for line in lines if re.fullmatch(r"\w+_try\d", line["trial"])}
+    tried = {name: line for name, line in named.items() if line["changed"].get("data", "ring") == data}
+    assert set(tried) == set(rq3_tries.get_config(data).compare)
+    for method, best in zip(rq3_tries.METHODS, rq3_methods.DATA[data], strict=True):
+        assert best == min(range(4), key=lambda number: tried[f"{method}_try{number}"]["bin_kl"])
 
 
 def test_a_row_counts_the_seeds_with_all_modes_and_the_step_from_which_all_have_them(tmp_path):

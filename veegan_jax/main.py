@@ -43,6 +43,9 @@ CONFIG = flags.DEFINE_string(
     "--config.FIELD=VALUE after it changes a field.",
     FLAGS,
 )
+PLUGIN = flags.DEFINE_multi_string(
+    "plugin", [], "A module that adds methods, data, architectures or metrics; may be given several times.", FLAGS
+)
 WORKDIR = flags.DEFINE_string(
     "workdir",
     None,
@@ -271,7 +274,12 @@ def _config_and_workdir(argv: Sequence[str], rest: Sequence[str]) -> tuple[Confi
         raise UserError("neither --config nor --workdir is given; try --config configs/ring.py")
     file = config_file.find(CONFIG.value)
     _import_jax()
-    return config_file.read(file, rest, argv), workdir or config_file.usual_workdir(file)
+    from veegan_jax.config.plugins import joined, load_plugins
+
+    load_plugins(joined(PLUGIN.value))
+    config = config_file.read(file, rest, argv)
+    config.plugins = joined([*PLUGIN.value, config.plugins])
+    return config, workdir or config_file.usual_workdir(file)
 
 
 def _comparisons(config: ConfigDict | None) -> dict[str, ConfigDict]:

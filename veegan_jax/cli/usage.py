@@ -60,6 +60,7 @@ FLAG_MODES = {
 # The word that stands for the value of each flag. A flag that is not listed here is a switch.
 VALUES = {
     "config": "CONFIG",
+    "plugin": "MODULE",
     "workdir": "FOLDER",
     "mode": "MODE",
     "step": "STEP",

@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 
 from veegan_jax.config.check import shown, typed_leaves
 from veegan_jax.config.fields import REGISTRIES, base_config, defaults, leaves
+from veegan_jax.config.plugins import load_plugins
 from veegan_jax.errors import UserError
 
 
@@ -24,8 +25,10 @@ def from_effective(plain: Mapping[str, Any]) -> ConfigDict:
     """Returns the config of some or all fields, as `effective` gives them; the others have their defaults.
 
     Raises:
-        UserError: naming a field that this version does not know, or a value of another type.
+        UserError: naming a field that this version does not know, a value of another type, or a plug-in that is not
+            there.
     """
+    load_plugins(plugins if isinstance(plugins := plain.get("plugins", ""), str) else "")
     config = base_config()
     config.update_from_flattened_dict(dict(typed_leaves(plain, defaults())))
     return config

@@ -49,6 +49,10 @@ GROUPS: Mapping[str, Mapping[str, Field]] = {
         ),
         "data": Field("ring", "The source of data; the options of each are the section of its name.", choices=SOURCES),
         "model": Field("mlp", "The architecture; the options of each are the section of its name.", choices=MODELS),
+        "plugins": Field(
+            "",
+            "The modules that add methods, data, architectures and metrics, joined by commas; `--plugin` sets it.",
+        ),
         "latent_dim": Field(64, "The number of dimensions K of the latent z.", minimum=1),
         "noise_dim": Field(0, "The number of dimensions of the generator's own noise ε; 0 for none.", minimum=0),
         "packing": Field(
