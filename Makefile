@@ -5,7 +5,7 @@ READY := .venv/.ready
 # Some tests wait for processes of their own, so there is one worker more than there are cores.
 WORKERS := -n $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
 
-.PHONY: demo test test-slow test-all lint bench reproduce wheel clean
+.PHONY: demo test test-slow test-all lint docs bench reproduce wheel clean
 
 demo: $(READY) ## trains VEEGAN on stacked digits, and prints how many of the 1000 modes it covers
 	$(BIN)/python -m veegan_jax.main --config configs/stacked_digits.py
@@ -22,6 +22,10 @@ lint: $(READY) ## style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+docs: $(READY) ## builds the site of the documentation, and fails at a link or a name that leads nowhere: runs/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+	@echo "runs/site/index.html"
 
 bench: $(READY) ## times the training step beside its peers: runs/bench has a table, a plot and JSON
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench]'

@@ -17,7 +17,7 @@ def test_every_folder_of_the_package_is_installed_and_the_configs_within_it():
 
 
 def test_types_and_the_command_are_declared():
-    assert PROJECT["tool"]["setuptools"]["package-data"] == {"veegan_jax": ["py.typed"]}
+    assert PROJECT["tool"]["setuptools"]["package-data"] == {"veegan_jax": ["py.typed", "evaluation/templates/*.html"]}
     assert (ROOT / "veegan_jax" / "py.typed").exists()
     assert PROJECT["project"]["scripts"] == {"veegan-jax": "veegan_jax.main:run"}
 

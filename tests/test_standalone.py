@@ -59,6 +59,20 @@ def test_a_model_gives_the_same_bits_without_its_data(tmp_path, data):
         run.held_out(1)
 
 
+def test_data_are_found_from_another_folder(tmp_path, monkeypatch):
+    config = begun(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    config.images.path = str(Path(config.images.path).relative_to(tmp_path))
+    save(config, tmp_path / "run", 1)
+    here = veegan_jax.load("run").held_out(3)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    np.testing.assert_array_equal(veegan_jax.load("../run").held_out(3), here)
+    shutil.rmtree(tmp_path / "data")
+    with pytest.raises(veegan_jax.UserError, match=f"images.path is .*{tmp_path}/data"):
+        veegan_jax.load("../run").held_out(3)
+
+
 def test_a_run_of_an_earlier_version_is_calibrated_when_it_is_loaded(tmp_path):
     state, sampler = save(begun(tmp_path), tmp_path / "run", 1, stored=False)
     run = veegan_jax.load(tmp_path / "run")

@@ -2,6 +2,7 @@
 
 import functools
 import logging
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,7 +20,7 @@ from veegan_jax.inference.real_examples import CHUNK, RealExamples, fold
 from veegan_jax.objectives.base import Noise, Params, Statistics, frozen, statistics
 from veegan_jax.ops.chunks import map_in_chunks
 from veegan_jax.storage.checkpoint import stored_spec
-from veegan_jax.storage.folder import data_changes
+from veegan_jax.storage.folder import data_changes, stored_data_path
 from veegan_jax.train.state import TrainState
 
 _log = logging.getLogger("veegan_jax")
@@ -182,7 +183,7 @@ def open_experiment(config: Any, workdir: Path) -> Experiment:
 
     A warning, and the note of the run's tables, then say so if the data have changed since the run was trained.
     """
-    experiment = build(config, stored_spec(workdir))
+    experiment = build(_with_data_path(config, workdir), stored_spec(workdir))
 
     def open_source() -> Source:
         source = experiment.open_source()
@@ -193,6 +194,16 @@ def open_experiment(config: Any, workdir: Path) -> Experiment:
         return source._replace(note=note)
 
     return experiment._replace(open_source=functools.cache(open_source))
+
+
+def _with_data_path(config: Any, workdir: Path) -> Any:
+    """Returns a config whose data are where they were when the run began, if its path leads nowhere from here."""
+    path = config[config.data].get("path", "")
+    if not path or os.path.exists(path) or not (known := stored_data_path(workdir)):
+        return config
+    changed = config.copy_and_resolve_references()
+    changed[config.data].path = known
+    return changed
 
 
 def _averaged(state: TrainState | Weights, replica: int) -> Params:

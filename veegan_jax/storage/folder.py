@@ -15,6 +15,7 @@ from typing import IO, Any
 from veegan_jax.config.convert import differences, from_effective, read_json
 from veegan_jax.data.contents import Contents, changes
 from veegan_jax.errors import UserError, one_line
+from veegan_jax.paths import local_path
 from veegan_jax.storage.files import write_atomically
 
 _log = logging.getLogger("veegan_jax")
@@ -119,8 +120,23 @@ def check_or_write_config(workdir: Path, config: Mapping[str, Any], contents: Co
     # A run of version 0.1.0 was trained on images that this version may hold out, which a file would deny.
     unknown = contents is None or (contents.divided_here and (workdir / CONFIG).exists())
     if contents and not unknown and not (workdir / DATA).exists():
-        write_atomically(workdir / DATA, json.dumps(contents.as_json(), indent=1) + "\n")
+        held = {**contents.as_json(), **({"path": path} if (path := _data_path(config)) else {})}
+        write_atomically(workdir / DATA, json.dumps(held, indent=1) + "\n")
     write_atomically(workdir / CONFIG, json.dumps(config, indent=2) + "\n")
+
+
+def _data_path(config: Mapping[str, Any]) -> str:
+    """Returns the path of the data that a config names, from the root on; empty if it names none, or a set of TFDS."""
+    path = config.get(config.get("data", ""), {}).get("path", "")
+    return str(local_path(path, "path").absolute()) if path and not path.startswith("tfds:") else ""
+
+
+def stored_data_path(workdir: Path) -> str:
+    """Returns where the data of a run were when it began, from the root on; empty if that is not known."""
+    try:
+        return str(read_json(workdir / DATA).get("path", "")) if (workdir / DATA).exists() else ""
+    except UserError:
+        return ""  # `data_changes` names the damage.
 
 
 def data_changes(workdir: Path, contents: Contents | None) -> str:
