@@ -115,6 +115,17 @@ def test_a_finished_run_has_a_page(tmp_path, capsys):
     assert capsys.readouterr().out.endswith(f"{tmp_path / 'run' / 'report.html'}\n")
 
 
+def test_a_folder_tells_a_stranger_what_happened(runs):
+    card, results = ((runs / "plane" / name).read_text() for name in ("README.md", "results.json"))
+    found = json.loads(results)
+    assert (found["method"], found["data"], found["seeds"], found["samples"]) == ("veegan", "ring", [0, 1], 64)
+    (command,) = (line["command"] for line in read_history(runs / "plane"))
+    for part in ("# veegan on ring", "last step, 8", "Seeds 0 to 1", "| high quality (%) ↑", f"`{command}`", "jaxlib"):
+        assert part in card
+    digests = json.loads((runs / "images" / "data.json").read_text())
+    assert digests["train"]["digest"] in (runs / "images" / "README.md").read_text()
+
+
 def test_a_run_knows_who_trained_it(runs, tmp_path):
     (line,) = read_history(runs / "plane")
     assert (line["from_step"], line["to_step"]) == (0, 8)

@@ -7,12 +7,10 @@ from typing import Any
 
 import jax
 import numpy as np
-from tabulate import tabulate
 
 from veegan_jax.config.convert import read_json
 from veegan_jax.errors import UserError
-from veegan_jax.evaluation.tables import number
-from veegan_jax.metrics import COLUMNS
+from veegan_jax.evaluation.tables import beside_real
 from veegan_jax.objectives.base import Params
 from veegan_jax.version import __version__
 
@@ -117,10 +115,7 @@ def _scores(results: Mapping[str, Any], replica: int) -> str:
     """Returns the table of one replica's scores beside those of real data, or that there are none."""
     if not results:
         return "This checkpoint was not measured; `--mode evaluate` does so."
-    scores, real = results["replicas"][replica], results["real"]
-    known = [column for name, column in COLUMNS.items() if name in scores]
-    body = [[c.title, number(scores[c.name]), number(real[c.name]) if c.name in real else "–"] for c in known]
-    table = tabulate(body, ["score", "this model", "real data"], tablefmt="github", disable_numparse=True)
+    table = beside_real([results["replicas"][replica]], results["real"], results["samples"])
     return f"{table}\n\nReal data: as many held-out examples. {'; '.join(results['notes'])}."
 
 

@@ -147,6 +147,19 @@ def score_texts(replicas: Sequence[Scores], num: int) -> dict[str, str]:
     return {name: text(name) for name in mean}
 
 
+def beside_real(replicas: Sequence[Scores], real: Scores, num: int) -> str:
+    """Returns the scores of one model beside those of real data as Markdown, a line for each score.
+
+    Args:
+        replicas: the scores of each replica.
+        real: the scores of real data.
+        num: the number of samples that are scored.
+    """
+    own, ceiling = score_texts(replicas, num), score_texts([real], num)
+    body = [[column.title, own[name], ceiling.get(name, "–")] for name, column in COLUMNS.items() if name in own]
+    return tabulate(body, ["score", "model", "real data"], tablefmt="github", disable_numparse=True)
+
+
 def save_results(
     stem: Path,
     evaluation: Evaluation,
@@ -161,9 +174,11 @@ def save_results(
     Raises:
         UserError: if one cannot be written.
     """
-    made_by = versions(effective(evaluation.experiment.config))
-    measured = {"samples": evaluation.num, "notes": protocol(evaluation), "versions": made_by}
-    results: Mapping[str, object] = {"step": step, "replicas": list(replicas), "real": real, **measured, **more}
+    config = evaluation.experiment.config
+    seeds = list(range(config.seed, config.seed + config.num_seeds))
+    what = {"method": config.objective, "data": config.data, "seeds": seeds, "step": step}
+    measured = {"samples": evaluation.num, "notes": protocol(evaluation), "versions": versions(effective(config))}
+    results: Mapping[str, object] = {**what, "replicas": list(replicas), "real": real, **measured, **more}
     write_atomically(stem.with_name(f"{stem.name}.json"), json.dumps(results, indent=2) + "\n")
     write_atomically(stem.with_name(f"{stem.name}.md"), markdown + "\n")
 

@@ -14,6 +14,7 @@ from ml_collections import ConfigDict
 
 from veegan_jax.config.build import Experiment, build
 from veegan_jax.evaluation.scores import Evaluation
+from veegan_jax.experiments.card import write_card
 from veegan_jax.experiments.hooks import Evaluate, OpenRun, check_finite, conclude, log, open_run, plot, save
 from veegan_jax.inference.model import CALIBRATION_SEED
 from veegan_jax.objectives import whitened
@@ -89,6 +90,8 @@ def train(config: ConfigDict, workdir: Path) -> Outcome:
             table = conclude(run, evaluate.scores(step, state), step, state) if finished else None
             run.checkpoints.wait()
             run.history.end(step)
+            if finished:
+                write_card(workdir, config)
             return table
 
         table = run_on_primary(f"the end, step {step}", end)
