@@ -17,8 +17,8 @@ A run of veegan_jax that reached its last step, {step:,}. {seeds}
 
 {scores}
 
-All scores and how they are defined: `results.md`; the numbers: `results.json`. Pictures: `pictures/`; a page to look at:
-`report.html`, which `--mode report` writes.
+All scores and how they are defined: `results.md`; the numbers: `results.json`. Pictures: `pictures/`; a page to look
+at: `report.html`, which `--mode report` writes.
 
 ## How it was made
 
