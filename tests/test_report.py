@@ -115,6 +115,12 @@ def test_a_finished_run_has_a_page(tmp_path, capsys):
     assert capsys.readouterr().out.endswith(f"{tmp_path / 'run' / 'report.html'}\n")
 
 
+def test_a_report_that_fails_is_a_warning(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(page, "report", lambda folders: 1 / 0)
+    assert commands.train_and_print(Options("train", tiny(), tmp_path / "run", "latest", None, 0)) is None
+    assert "report.html is not written: division by zero; --mode report tries again" in caplog.text
+
+
 def test_a_folder_tells_a_stranger_what_happened(runs):
     card, results = ((runs / "plane" / name).read_text() for name in ("README.md", "results.json"))
     found = json.loads(results)

@@ -1,6 +1,7 @@
 """What each `--mode` does: one function a mode. Those that use a trained model are in `model_commands`."""
 
 import json
+import logging
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from veegan_jax.cli import model_commands
 from veegan_jax.cli.options import Options
 from veegan_jax.config.build import build_source
 from veegan_jax.config.convert import comparison, from_effective
-from veegan_jax.errors import UserError
+from veegan_jax.errors import UserError, one_line
 from veegan_jax.evaluation.published import published
 from veegan_jax.evaluation.score import score, score_against
 from veegan_jax.experiments.compare import compare, train_row
@@ -25,6 +26,7 @@ from veegan_jax.storage.checkpoint import fingerprints
 from veegan_jax.storage.files import write_atomically
 from veegan_jax.storage.folder import stored_config
 
+_log = logging.getLogger("veegan_jax")
 # Where a checkout of the project keeps cells, which git then keeps.
 USUAL_CELLS = Path("docs/results/cells")
 
@@ -57,8 +59,16 @@ def train_and_print(options: Options) -> str | None:
         print(f"{outcome.table}\n\n{options.workdir}: results.md, results.json, {written}", flush=True)
         # A comparison's report takes minutes, and other processes would wait for that of theirs.
         if options.report and not config.compare and jax.process_count() == 1:
-            model_commands.report(options)
+            _report_if_possible(options)
     return outcome.stopped_by
+
+
+def _report_if_possible(options: Options) -> None:
+    """Writes the report of a run that is finished; an error is a warning, since the run itself has none."""
+    try:
+        model_commands.report(options)
+    except Exception as error:
+        _log.warning("report.html is not written: %s; --mode report tries again", one_line(error))
 
 
 def score_samples(options: Options) -> None:
