@@ -10,13 +10,13 @@ import pytest
 from numpy.testing import assert_allclose
 
 import veegan_jax
-from tests.helpers import tiny
+from tests.helpers import ROOT, tiny
 from veegan_jax.cli import commands, model_commands
 from veegan_jax.cli.options import Options
 from veegan_jax.errors import UserError
 from veegan_jax.evaluation import drawings, page
 from veegan_jax.experiments.run import train
-from veegan_jax.storage.history import History, commit, read_history
+from veegan_jax.storage.history import History, command, commit, read_history
 
 CHROMIUM, DRIVER = shutil.which("chromium") or shutil.which("chromium-browser"), shutil.which("chromedriver")
 
@@ -125,8 +125,8 @@ def test_a_folder_tells_a_stranger_what_happened(runs):
     card, results = ((runs / "plane" / name).read_text() for name in ("README.md", "results.json"))
     found = json.loads(results)
     assert (found["method"], found["data"], found["seeds"], found["samples"]) == ("veegan", "ring", [0, 1], 64)
-    (command,) = (line["command"] for line in read_history(runs / "plane"))
-    for part in ("# veegan on ring", "last step, 8", "Seeds 0 to 1", "| high quality (%) ↑", f"`{command}`", "jaxlib"):
+    (typed,) = (line["command"] for line in read_history(runs / "plane"))
+    for part in ("# veegan on ring", "last step, 8", "Seeds 0 to 1", "| high quality (%) ↑", f"`{typed}`", "jaxlib"):
         assert part in card
     digests = json.loads((runs / "images" / "data.json").read_text())
     assert digests["train"]["digest"] in (runs / "images" / "README.md").read_text()
@@ -137,6 +137,10 @@ def test_a_run_knows_who_trained_it(runs, tmp_path):
     assert (line["from_step"], line["to_step"]) == (0, 8)
     assert line["versions"]["jax"]
     assert line["commit"] == commit()
+    module = str(ROOT / "veegan_jax" / "main.py")
+    assert command([module, "--config", "a b"]) == "python -m veegan_jax.main --config 'a b'"
+    assert command(["/usr/bin/veegan-jax", "--mode=sample"]) == "veegan-jax --mode=sample"
+    assert command(["mine.py", "1"]) == "mine.py 1"
     killed = History(tmp_path, 3, {"jax": "1"})
     History(tmp_path, 5, {"jax": "2"}).end(9)
     with (tmp_path / "history.jsonl").open("a") as file:

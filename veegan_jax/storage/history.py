@@ -6,7 +6,7 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,7 +34,7 @@ class History:
         self._path, self._began = workdir / HISTORY, time.monotonic()
         if not self._path.exists():
             write_atomically(self._path, "")
-        where = {"command": shlex.join(sys.argv), "host": platform.node(), "commit": commit()}
+        where = {"command": command(sys.argv), "host": platform.node(), "commit": commit()}
         self._write({"began": _now(), "from_step": step, **where, "versions": dict(made_by)})
 
     def end(self, step: int) -> None:
@@ -64,6 +64,14 @@ def read_history(workdir: Path) -> list[dict[str, Any]]:
             elif found:
                 found[-1] |= entry
     return found
+
+
+def command(argv: Sequence[str]) -> str:
+    """Returns what a person types to start this process again; Python gives the file in the place of the module."""
+    program = Path(argv[0])
+    if program.resolve().parent == Path(__file__).resolve().parents[1]:
+        return shlex.join(["python", "-m", "veegan_jax.main", *argv[1:]])
+    return shlex.join([program.name if program.name == "veegan-jax" else argv[0], *argv[1:]])
 
 
 def commit() -> str:
