@@ -84,6 +84,9 @@ def test_an_exported_model_rejects_as_the_run_does(tmp_path, workdir, monkeypatc
     model = Model(run.export(tmp_path / "model", rejection=2))
     np.testing.assert_array_equal(model.sample(700, seed=1), run.sample(700, seed=1, rejection=2))
     assert model.config["model"]["rejection"] == 2
+    again = Model(run.export(tmp_path / "model"))  # without rejection, into the same folder
+    np.testing.assert_array_equal(again.sample(5, seed=1), run.sample(5, seed=1))
+    run.export(tmp_path / "model", rejection=2)
     assert "one of 2 samples is kept" in (tmp_path / "model" / "README.md").read_text()
 
 
@@ -119,5 +122,5 @@ def test_the_loader_needs_neither_the_project_nor_flax(tmp_path, workdir):
 
 def test_a_model_that_cannot_be_written_is_one_line(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="prior.stablehlo could not be written"):
+    with pytest.raises(UserError, match="model could not be written: Not a directory|file/model could not be written"):
         untrained().export(tmp_path / "file" / "model")

@@ -62,12 +62,12 @@ def test_samples_in_each_format_are_the_same(workdir, files):
 
 def test_examples_of_a_folder_are_encoded_by_name(workdir, pictures, files):
     wrote = files("encode", inputs=str(pictures))
-    found = np.load(wrote["encode_step8_seed1.npz"], allow_pickle=False)
+    found = np.load(wrote["encode_step8_seed1_given.npz"], allow_pickle=False)
     run = veegan_jax.load(workdir)
     assert found["names"].tolist() == [f"{i}.png" for i in range(5)]
     np.testing.assert_array_equal(found["z"], run.encode(run.preprocess(pictures)))
     one = files("encode", inputs=str(pictures / "3.png"), formats=("npy",))
-    np.testing.assert_array_equal(np.load(one["encode_step8_seed1_z.npy"]), found["z"][3:4])
+    np.testing.assert_array_equal(np.load(one["encode_step8_seed1_given_z.npy"]), found["z"][3:4])
 
 
 def test_preprocessing_is_that_of_training(workdir, pictures):
@@ -102,7 +102,7 @@ def test_interpolations_between_latents_of_a_seed_and_between_examples(workdir, 
     z = run.latents(6, 1)
     np.testing.assert_array_equal(found["frames"], run.interpolate(z[::2], z[1::2], 4, seed=1))
     assert "interpolate_step8_seed1.png" in wrote
-    between = np.load(files("interpolate", inputs=str(pictures))["interpolate_step8_seed1.npz"])
+    between = np.load(files("interpolate", inputs=str(pictures))["interpolate_step8_seed1_given.npz"])
     assert between["frames"].shape == (4, 8, 8, 8, 3)
     np.testing.assert_array_equal(between["last"], run.encode(run.preprocess(pictures))[1:])
     with pytest.raises(UserError, match="it has 1 example"):
@@ -113,7 +113,7 @@ def test_what_is_missing_of_given_examples(pictures, files, capsys, monkeypatch)
     monkeypatch.setattr("veegan_jax.evaluation.missing.COMPARED", 100)
     wrote = files("missing", inputs=str(pictures))
     assert "5 examples judged by" in capsys.readouterr().out
-    assert "missing_step8_seed1.json" in wrote
+    assert "missing_step8_seed1_given.json" in wrote
 
 
 def test_a_replica_has_files_of_its_own(workdir, files):

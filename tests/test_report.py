@@ -49,7 +49,8 @@ def runs(tmp_path_factory):
 def test_a_page_shows_every_part_and_needs_nothing_else(runs, name, parts):
     html = page.report({name: runs / name})
     shown = {re.sub("<.*?>", "", heading) for heading in re.findall(r"<h3.*?</h3>", html)}
-    assert parts | {"Scores", "Over training", "Rejection", "How it was made"} <= shown
+    assert parts | {"Scores", "Over training", "How it was made"} <= shown
+    assert ("Rejection" in shown) == (name == "plane")
     assert "This part failed" not in html
     assert "of the examples have too few generated samples near them" in html
     assert len(html) < 5e6
@@ -92,18 +93,22 @@ def test_the_critic_is_drawn_as_the_data_are_told_from_samples(runs):
 
 
 def test_the_mode_writes_the_page_of_runs_and_of_a_folder_of_runs(runs, tmp_path, capsys):
-    options = Options("report", None, runs, "latest", None, 0, outdir=str(tmp_path / "out"))
+    shutil.copytree(runs / "plane", tmp_path / "rows" / "one")
+    shutil.copytree(runs / "plane", tmp_path / "rows" / "two")
+    options = Options("report", None, tmp_path / "rows", "latest", None, 0, outdir=str(tmp_path / "out"))
     model_commands.report(options)
     html = (tmp_path / "out" / "report.html").read_text()
-    assert all(f">{name}</h2>" in html for name in ("plane", "digits", "images"))
+    assert all(f">{name}</h2>" in html for name in ("one", "two"))
     assert "Samples side by side" in html
     head = re.search(r"<thead>.*?</thead>", html, re.DOTALL)[0]
-    assert all(name in head for name in ("plane, step 8", "digits, step 8", "real data"))
+    assert all(name in head for name in ("one, step 8", "two, step 8", "real data"))
     assert capsys.readouterr().out == f"{tmp_path / 'out' / 'report.html'}\n"
+    with pytest.raises(UserError, match="a report has one source of data, and the runs are on"):
+        model_commands.report(options._replace(workdir=runs))
     beside = options._replace(workdir=runs / "plane", beside=(str(runs / "images"),))
     assert model_commands.runs_of(beside) == [runs / "plane", runs / "images"]
     with pytest.raises(UserError, match="holds no run"):
-        model_commands.report(options._replace(workdir=tmp_path))
+        model_commands.report(options._replace(workdir=tmp_path / "out"))
 
 
 def test_a_finished_run_has_a_page(tmp_path, capsys):

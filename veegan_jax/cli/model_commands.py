@@ -143,7 +143,7 @@ def export(options: Options) -> None:
 def report(options: Options) -> None:
     """Writes the report of the run, or of the runs in a folder, beside others that are given, and prints its path."""
     runs = runs_of(options)
-    names = [folder.name for folder in runs]
+    names = [folder.resolve().name for folder in runs]
     if len(set(names)) < len(names):
         names = [str(folder) for folder in runs]
     path = _outdir(options) / "report.html"
@@ -154,7 +154,7 @@ def report(options: Options) -> None:
 def runs_of(options: Options) -> list[Path]:
     """Returns the folders of the runs that a report shows."""
     given = [options.workdir, *(local_path(folder, "--beside") for folder in options.beside)]
-    return [run for folder in given for run in _runs(folder)]
+    return list(dict.fromkeys(run for folder in given for run in _runs(folder)))
 
 
 def _runs(folder: Path) -> list[Path]:
@@ -267,7 +267,7 @@ def _outdir(options: Options) -> Path:
 
 def _stem(options: Options, run: Run) -> Path:
     """Returns the path of what a mode writes, without the ending."""
-    replica = f"_replica{run.replica}" if run.replica else ""
+    replica = ("_given" if options.inputs else "") + (f"_replica{run.replica}" if run.replica else "")
     return _outdir(options) / f"{options.mode}_step{run.step}_seed{options.seed}{replica}{_kept_as(options)}"
 
 

@@ -35,7 +35,7 @@ def streamed(stem: Path, formats: tuple[str, ...], name: str, shape: tuple[int, 
         for ending in formats:
             if ending == "png":
                 paths.append(stem)
-                sinks.append(_images(stem, ""))
+                sinks.append(_images(_emptied(stem), ""))
             else:
                 paths.append(stem.with_name(f"{stem.name}.{ending}"))
                 sinks.append(opened.enter_context(array_writer(paths[-1], name, shape)))
@@ -69,6 +69,7 @@ def write(stem: Path, formats: tuple[str, ...], images: Mapping[str, np.ndarray]
             np.save(file, array, allow_pickle=False)
         print(path)
     if "png" in formats:
+        _emptied(stem)
         for name, array in images.items():
             _images(stem, f"{name}_")(array)
         print(stem)
@@ -79,6 +80,18 @@ def write_picture(stem: Path, figure: "Figure") -> None:
     path = stem.with_name(f"{stem.name}.png")
     plots.save(figure, path)
     print(path)
+
+
+def _emptied(folder: Path) -> Path:
+    """Makes a folder for images, and removes those of an earlier call, which would look like images of this call."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for old in folder.iterdir():
+            if re.fullmatch(r"(\w+_)?\d{6,}\.png", old.name):
+                old.unlink()
+    except OSError as error:
+        raise cannot_write(folder, error) from error
+    return folder
 
 
 def check_formats(formats: tuple[str, ...], shape: tuple[int, ...], data: str) -> None:
@@ -95,20 +108,10 @@ def check_formats(formats: tuple[str, ...], shape: tuple[int, ...], data: str) -
 
 
 def _images(folder: Path, start: str) -> Sink:
-    """Returns the function that adds images to a folder, as START000000.png and on, and removes older ones with others.
-
-    A file of an earlier call that had more images would otherwise look like one of this call.
-    """
+    """Returns the function that adds images to a folder, as files START000000.png, START000001.png, …"""
     from PIL import Image
 
     count = 0
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for old in folder.iterdir():
-            if re.fullmatch(rf"{start}\d{{6,}}\.png", old.name):
-                old.unlink()
-    except OSError as error:
-        raise cannot_write(folder, error) from error
 
     def add(piece: np.ndarray) -> None:
         nonlocal count

@@ -40,7 +40,8 @@ def load_plugins(names: str) -> None:
             raise UserError(f"plugin {name!r} defines none of {', '.join(REGISTRIES)}, and so adds nothing")
         for registry, entries in found.items():
             _add(name, REGISTRIES[registry], entries)
-        COLUMNS.update({c.name: c for metric in found.get("METRICS", {}).values() for c in metric.columns})
+        columns = {c.name: c for metric in found.get("METRICS", {}).values() for c in metric.columns}
+        _add(name, COLUMNS, columns)
 
 
 def joined(names: Iterable[str]) -> str:

@@ -86,6 +86,8 @@ def arrays_of(given: Given, name: str) -> tuple[str, Mapping[str, np.ndarray]]:
         ValueError: if the file cannot be read.
     """
     if isinstance(given, np.ndarray):
+        if not given.size:
+            raise UserError(f"{name.lstrip('-')} has shape {given.shape}; it holds no examples")
         return name.lstrip("-"), {"x_train": given}
     if os.fspath(given).startswith("tfds:"):
         return os.fspath(given), {}

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # Colours that people with any kind of colour blindness can tell apart (Okabe and Ito, 2008).
-REAL, MODEL = "#0072B2", "#D55E00"
+REAL, MODEL, MISSED = "#0072B2", "#D55E00", "#CC79A7"
 ROWS = (MODEL, "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#999999")
 # The colour that stands for the colour of the page's text.
 INK = "#123456"
@@ -100,7 +100,7 @@ def missed(x: np.ndarray, found: np.ndarray, samples: np.ndarray) -> str:
         axes = _plane(figure, x, "Held-out examples with too few samples near them")
         _scatter(axes, samples, MODEL, "samples", size=4, alpha=0.4)
         _scatter(axes, x[~found], REAL, "held out, reached", size=9)
-        _scatter(axes, x[found], INK, "held out, missed", size=12)
+        _scatter(axes, x[found], MISSED, "held out, missed", size=12)
         _legend(axes)
 
     return drawn(paint)
@@ -123,8 +123,8 @@ def critic(real: np.ndarray, logit: Callable[[np.ndarray], tuple[np.ndarray, np.
     def paint(figure: "Figure") -> None:
         axes = _plane(figure, real, "How real the critic takes a point for")
         shown = axes.pcolormesh(*axis, values, cmap="cividis", shading="nearest", rasterized=True)
-        figure.colorbar(shown, ax=axes, shrink=0.7, label="log p(x)/q(x), as the critic has it")
-        axes.quiver(*samples.T, *pull.T, color=MODEL, width=0.004, label="pull on a sample")
+        figure.colorbar(shown, ax=axes, shrink=0.7, label="how real, as the critic has it")
+        axes.quiver(*samples.T, *pull.T, color=MODEL, width=0.004, label="where the value grows")
         _legend(axes)
 
     return drawn(paint, width=5.4)
@@ -145,7 +145,7 @@ def latents(z: np.ndarray, mode: np.ndarray | None) -> str:
             axes.plot(line, np.exp(-(line**2) / 2) / np.sqrt(2 * np.pi), color=MODEL, label="prior")
             axes.set(title="F(x) and the prior", xlabel="latent")
         else:
-            colours = {"c": mode, "cmap": "turbo"} if mode is not None else {"color": REAL}
+            colours = {"c": mode, "cmap": "viridis"} if mode is not None else {"color": REAL}
             label = "F(x), a colour for each mode" if mode is not None else "F(x)"
             axes.scatter(z[:, 0], z[:, 1], s=6, linewidths=0, alpha=0.7, rasterized=True, label=label, **colours)
             angle = np.linspace(0, 2 * np.pi, 200)

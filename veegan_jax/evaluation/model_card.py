@@ -1,6 +1,7 @@
 """The README of an exported model: what it is, how good, what its limits are, and how it is loaded."""
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -121,8 +122,10 @@ def _scores(results: Mapping[str, Any], replica: int) -> str:
 
 def _missing(folder: Path | None, step: int, replica: int) -> str:
     """Returns what the model misses, if that was asked of the run, or how to find out."""
-    name = f"missing_step{step}_seed*{f'_replica{replica}' if replica else ''}.json"
-    for path in sorted(folder.glob(name)) if folder else ():
+    own = re.compile(rf"missing_step{step}_seed\d+{f'_replica{replica}' if replica else ''}\.json")
+    for path in sorted(folder.glob("missing_*.json")) if folder else ():
+        if not own.fullmatch(path.name):
+            continue
         verdict: str = json.loads(path.read_text("utf-8"))["verdict"]
         return f"What it misses: {verdict}."
     return "What it misses was not measured; `--mode missing` does so."

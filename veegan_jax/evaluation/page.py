@@ -130,10 +130,16 @@ def report(folders: Mapping[str, Path]) -> str:
         lstrip_blocks=True,
     )
     first = next(iter(runs.values()))
+    if others := {run.config.data for run in runs.values()} - {first.config.data}:
+        raise UserError(
+            f"a report has one source of data, and the runs are on {first.config.data} and "
+            f"{', '.join(sorted(others))}; make a report of each"
+        )
+    makers = (lambda: _headline(runs, scores), lambda: _curves(folders, scores), lambda: _beside(runs))
     title = next(iter(folders)) if len(folders) == 1 else f"{len(folders)} runs on {first.config.data}"
     return environment.get_template("report.html").render(
         title=title,
-        together=[_headline(runs, scores), _curves(folders, scores), *_beside(runs)],
+        together=[section for make in makers if (section := _guarded(make, next(iter(folders.values()))))],
         runs=[_show(name, runs[name], folder) for name, folder in folders.items()],
         version=__version__,
     )
@@ -185,19 +191,19 @@ def _curves(folders: Mapping[str, Path], scores: Mapping[str, Measured]) -> Sect
     return Section("Over training", text, figures[:SHOWN_CURVES], more=figures[SHOWN_CURVES:])
 
 
-def _beside(runs: Mapping[str, Run]) -> list[Section]:
+def _beside(runs: Mapping[str, Run]) -> Section | None:
     """Returns the samples of several runs side by side."""
     if len(runs) < 2:
-        return []
+        return None
     figures = []
     for name, run in runs.items():
         shape, x = run.experiment.spec.shape, run.sample(POINTS if _is_plane(run) else 36, SEED)
         if _is_plane(run):
-            svg = drawings.points(run.held_out(POINTS, SEED), x, name)
+            svg = drawings.points(_held_out(run, POINTS), x, name)
             figures.append(Figure("", f"Samples of {name} over real data", svg))
         elif len(shape) == 3 and shape[-1] in (1, 3):
             figures.append(_images(name, x, 6, alt=f"Samples of {name}"))
-    return [Section("Samples side by side", figures=figures)] if figures else []
+    return Section("Samples side by side", figures=figures) if figures else None
 
 
 def _names(curves: Mapping[str, Any]) -> Iterator[str]:
@@ -209,7 +215,7 @@ def _title(name: str) -> str:
 
 
 def _show(name: str, run: Run, folder: Path) -> Shown:
-    """Returns a run's own sections. One that fails says so, and takes no other with it."""
+    """Returns a run's own sections, which are those of its first seed."""
     judged = functools.cache(lambda: run.missing(seed=SEED))
     modes = functools.cache(lambda: space(run.experiment.source).modes)
     makers: Sequence[Callable[[], Section | None]] = (
@@ -223,22 +229,21 @@ def _show(name: str, run: Run, folder: Path) -> Shown:
         lambda: _rejection(run, folder),
         lambda: _facts(run, folder),
     )
-    sections = []
-    for make in makers:
-        try:
-            section = make()
-        except UserError as error:
-            section = Section("Not shown", str(error))
-        except Exception as error:
-            _log.warning("a part of the report of %s is left out: %s", folder, one_line(error))
-            section = Section("Not shown", f"This part failed: {one_line(error)}.")
-        sections += [section] if section else []
-    what = f"{run.config.objective} on {run.config.data}, step {run.step:,}"
+    sections = [section for make in makers if (section := _guarded(make, folder))]
+    what = f"{run.config.objective} on {run.config.data}, step {run.step:,}, seed {run.config.seed + run.replica}"
+    found = _guarded(lambda: Section("", judged().verdict), folder)
+    return Shown(name, f"{what}: {found.text if found else ''}", sections)
+
+
+def _guarded(make: Callable[[], Section | None], folder: Path) -> Section | None:
+    """Returns what a function makes; one that fails says so, and takes no other part of the page with it."""
     try:
-        verdict = judged().verdict
+        return make()
     except UserError as error:
-        verdict = f"what is missed is not known: {error}"
-    return Shown(name, f"{what}: {verdict}", sections)
+        return Section("Not shown", str(error))
+    except Exception as error:
+        _log.warning("a part of the report of %s is left out: %s", folder, one_line(error))
+        return Section("Not shown", f"This part failed: {one_line(error)}.")
 
 
 def _is_plane(run: Run) -> bool:
@@ -248,7 +253,7 @@ def _is_plane(run: Run) -> bool:
 def _over_time(run: Run, folder: Path) -> Section | None:
     """Returns the samples at up to ten steps, one at a time."""
     if _is_plane(run):
-        frames, real = plots.load_frames(folder / "samples"), run.held_out(POINTS, SEED)
+        frames, real = plots.load_frames(folder / "samples"), _held_out(run, POINTS)
         made = {step: drawings.points(real, x[:POINTS], f"step {step:,}") for step, x in _some(frames).items()}
         figures = [
             Figure(f"step {step:,}", f"Samples at step {step:,} over real data", svg) for step, svg in made.items()
@@ -277,6 +282,8 @@ def _samples(run: Run, modes: Callable[[], KnownModes]) -> Section | None:
     x = run.sample(IMAGES, SEED)
     if "stacked_modes" in run.experiment.spec.metrics or "digit_modes" in run.experiment.spec.metrics:
         return _stacks(x[:24], modes()(x[:24]))
+    if x.shape[-1] not in (1, 3):
+        return Section("Samples", f"Images of {x.shape[-1]} channels cannot be drawn.")
     figures = [_images(f"{len(x)} samples", x, 10)]
     return Section("Samples", figures=figures)
 
@@ -306,7 +313,7 @@ def _missing(run: Run, judged: Judged) -> Section:
     """Returns what the generator misses: the modes by name, and the examples that it reaches worst."""
     regions = [r for r in judged.coverage.regions if r.status != COVERED]
     table = [["region", "status", "share of the data (%)", "samples, 1 is right"]]
-    table += [[r.name, r.status, f"{100 * r.share:.2g}", f"{r.generated:.2f}"] for r in regions]
+    table += [[r.name, r.status, f"{100 * r.share:.3g}", f"{r.generated:.2f}"] for r in regions]
     covered = len(judged.coverage.regions) - len(regions)
     text = f"{judged.verdict}." + (f" {covered} regions are covered." if covered else "")
     x, missed, beside, _ = shown(judged)
@@ -325,14 +332,17 @@ def _critic(run: Run) -> Section | None:
     logit = _logit(run) if _is_plane(run) else None
     if logit is None:
         return None
-    real, samples = run.held_out(POINTS, SEED), run.sample(ARROWS, SEED)
+    real, samples = _held_out(run, POINTS), run.sample(ARROWS, SEED)
     svg = drawings.critic(real, logit, samples)
     text = (
-        "The critic's estimate of log p(x)/q(x), data against samples: yellow is taken for real. A relativistic critic "
-        "is known up to a constant, and penalties flatten it. Arrows show where it pulls samples."
+        "How real the critic of x takes a point for: yellow is taken for data. For logistic losses this is an estimate "
+        "of log p(x)/q(x), of data and samples; a relativistic critic is known up to a constant, and penalties flatten "
+        "all of them. A critic of pairs is shown at (F(x), x). Arrows show where the value grows."
     )
     return Section(
-        "The critic", text, [Figure("", "The critic's log ratio over the plane, and its pull on samples", svg)]
+        "The critic",
+        text,
+        [Figure("", "The critic over the plane, and where its value grows", svg)],
     )
 
 
@@ -341,7 +351,9 @@ def _logit(run: Run) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]] | 
     shape = run.experiment.spec.shape
     if run.config.packing > 1 or NET in objective.nets:
         return None
-    alone = next((net for net in ("disc_x", "disc") if objective.inputs.get(net) == (shape,)), None)
+    # The critic of an adversarial autoencoder sees latents, whose shape may be that of points.
+    named = () if run.config.objective == "aae" else ("disc_x", "disc")
+    alone = next((net for net in named if objective.inputs.get(net) == (shape,)), None)
     pairs = objective.encode and len(objective.inputs["disc"]) == 2
 
     def real(params: Any, x: jax.Array) -> jax.Array:
@@ -372,7 +384,9 @@ def _latents(run: Run, modes: Callable[[], KnownModes]) -> Section | None:
     known = modes()(x)
     svg = drawings.latents(run.encode(x), None if known is None else known.attributes[:, 0])
     text = (
-        "Where F(x) of real data leaves parts of the prior empty, or fills more than the prior, modes may be missing."
+        "Each point is F(x), the mean of p(z|x), of a held-out example. Where p(z|x) has a standard deviation σ, F(x) "
+        "and σ together reach the prior, so that F(x) alone is narrower. Parts of the prior that F(x) leaves empty may "
+        "be modes of the generator without data; F(x) far outside of the prior are examples that it may not make."
     )
     return Section("F(x) against the prior", text, [Figure("", "F(x) of held-out examples against the prior", svg)])
 
@@ -402,7 +416,7 @@ def _ways(run: Run) -> Section | None:
     z = run.latents(2 * WAYS, SEED)
     found = run.interpolate(z[:WAYS], z[WAYS:], 25 if _is_plane(run) else 10)
     if _is_plane(run):
-        real = run.held_out(POINTS, SEED)
+        real = _held_out(run, POINTS)
         figure = Figure("", "Samples along interpolations between latents", drawings.ways(found, real))
     else:
         figure = _images(f"{WAYS} ways between two latents, a row each", found.reshape(-1, *shape), 10)
@@ -410,13 +424,13 @@ def _ways(run: Run) -> Section | None:
 
 
 def _rejection(run: Run, folder: Path) -> Section | None:
-    """Returns samples before and after rejection, where the run has a classifier already."""
+    """Returns samples of the plane before and after rejection, where the run has a classifier already."""
+    if not _is_plane(run):
+        return None
     if not list(folder.glob("density_ratio_*.npz")):
         return Section("Rejection", "Not shown: `--mode sample --rejection 1.25` trains its classifier once.")
     before, after = run.sample(POINTS, SEED), run.sample(POINTS, SEED, rejection=1.25)
-    if not _is_plane(run):
-        return None
-    real = run.held_out(POINTS, SEED)
+    real = _held_out(run, POINTS)
     figures = [
         Figure("", "All samples over real data", drawings.points(real, before, "all samples")),
         Figure("", "Samples that are kept over real data", drawings.points(real, after, "with rejection, K = 1.25")),

@@ -176,8 +176,8 @@ class Run:
     def interpolate(self, a: ArrayLike, b: ArrayLike, steps: int = 8, seed: int = 0) -> np.ndarray:
         """Returns examples along the way from latents `a` to latents `b`, `[n, steps, …]`; `[steps, …]` for one pair.
 
-        The way is the arc of a sphere on which both lie (Shoemake, 1985), along which latents stay as probable as
-        their ends: a straight line would pass near the origin, where a normal prior of many dimensions has no mass.
+        The way is an arc between both (Shoemake, 1985), along which latents are about as long as their ends: a straight
+        line would pass near the origin, where a normal prior of many dimensions has no mass.
 
         Args:
             a: the first latents `[n, K]`, or one `[K]`.
@@ -369,7 +369,7 @@ def pixels(x: np.ndarray) -> np.ndarray:
 
 def _checked(x: ArrayLike, shape: tuple[int, ...], bounded: bool, name: str) -> tuple[np.ndarray, bool]:
     """Returns `[n, *shape]` as `as_examples` does, and whether a single one of `shape` was given."""
-    one = getattr(x, "shape", None) == shape
+    one = isinstance(x, list | tuple | np.ndarray) and np.shape(x) == shape
     return as_examples(np.asarray(x)[None] if one else x, shape, bounded, name), one
 
 

@@ -17,14 +17,14 @@ A run of veegan_jax that reached its last step, {step:,}. {seeds}
 
 {scores}
 
-All scores and how they are defined: `results.md`; the numbers: `results.json`. Pictures: `pictures/`; a page to look
-at: `report.html`, which `--mode report` writes.
+All scores and how they are defined: `results.md`; the numbers: `results.json`. A page to look at is
+`report.html`, which `--mode report` writes.
 
 ## How it was made
 
 {facts}
 
-`config.json` has every field. The same command resumes the run where it is not finished.
+`config.json` has every field.
 
 ## How to use it
 

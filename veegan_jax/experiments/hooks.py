@@ -20,6 +20,7 @@ from veegan_jax.evaluation import plots
 from veegan_jax.evaluation.curves import curve
 from veegan_jax.evaluation.scores import MODEL_SEED, REAL_SEED, Evaluation, Scores
 from veegan_jax.evaluation.tables import as_row, save_results, table
+from veegan_jax.experiments.card import write_card
 from veegan_jax.inference.model import Sampler
 from veegan_jax.objectives.base import Params, Statistics
 from veegan_jax.storage.checkpoint import Checkpoints, Restored
@@ -235,3 +236,11 @@ def conclude(run: OpenRun, replicas: list[Scores], step: int, state: TrainState)
     markdown = table(evaluation, {f"{experiment.config.objective}, step {step:,}": scores}, ceiling)
     save_results(run.workdir / "results", evaluation, step, scores, ceiling, markdown)
     return markdown
+
+
+def end_history(run: OpenRun, step: int) -> None:
+    """Writes that this process ends at a step and, where that is the last step of the run, the README of its folder."""
+    run.history.end(step)
+    config = run.evaluation.experiment.config
+    if step == config.num_steps:
+        write_card(run.workdir, config)

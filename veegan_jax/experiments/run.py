@@ -14,8 +14,17 @@ from ml_collections import ConfigDict
 
 from veegan_jax.config.build import Experiment, build
 from veegan_jax.evaluation.scores import Evaluation
-from veegan_jax.experiments.card import write_card
-from veegan_jax.experiments.hooks import Evaluate, OpenRun, check_finite, conclude, log, open_run, plot, save
+from veegan_jax.experiments.hooks import (
+    Evaluate,
+    OpenRun,
+    check_finite,
+    conclude,
+    end_history,
+    log,
+    open_run,
+    plot,
+    save,
+)
 from veegan_jax.inference.model import CALIBRATION_SEED
 from veegan_jax.objectives import whitened
 from veegan_jax.objectives.base import Scalars
@@ -89,9 +98,7 @@ def train(config: ConfigDict, workdir: Path) -> Outcome:
             finished = step == config.num_steps
             table = conclude(run, evaluate.scores(step, state), step, state) if finished else None
             run.checkpoints.wait()
-            run.history.end(step)
-            if finished:
-                write_card(workdir, config)
+            end_history(run, step)
             return table
 
         table = run_on_primary(f"the end, step {step}", end)

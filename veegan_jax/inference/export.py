@@ -16,7 +16,7 @@ from veegan_jax.config.build import Experiment
 from veegan_jax.inference import exported
 from veegan_jax.inference.rejection import Rejection
 from veegan_jax.objectives.base import Params
-from veegan_jax.storage.files import replacing, write_atomically
+from veegan_jax.storage.files import cannot_write, replacing, write_atomically
 
 # The platforms that programs are lowered for, all in one file each.
 PLATFORMS = ("cpu", "cuda", "tpu")
@@ -89,6 +89,7 @@ def write_model(folder: Path, found: Mapping[str, Program], config: Mapping[str,
     """
     from safetensors.numpy import save
 
+    _empty(folder)
     arrays = dict[str, np.ndarray]()
     for name, program in found.items():
         flat = _flat(_read_by(program))
@@ -99,6 +100,16 @@ def write_model(folder: Path, found: Mapping[str, Program], config: Mapping[str,
         file.write(save(arrays))
     write_atomically(folder / LOADER, Path(exported.__file__).read_text("utf-8"))
     write_atomically(folder / "config.json", json.dumps(config, indent=2, ensure_ascii=False) + "\n")
+
+
+def _empty(folder: Path) -> None:
+    """Makes the folder, and removes the programs of an earlier model, which the loader would take for this model's."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for old in folder.glob("*.stablehlo"):
+            old.unlink()
+    except OSError as error:
+        raise cannot_write(folder, error) from error
 
 
 def _lowered(program: Program, flat: Mapping[str, Any]) -> bytes:

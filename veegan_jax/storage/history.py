@@ -67,7 +67,7 @@ def read_history(workdir: Path) -> list[dict[str, Any]]:
 
 
 def command(argv: Sequence[str]) -> str:
-    """Returns what a person types to start this process again; Python gives the file in the place of the module."""
+    """Returns the command of this process, with the module in the place of the file that Python gives."""
     program = Path(argv[0])
     if program.resolve().parent == Path(__file__).resolve().parents[1]:
         return shlex.join(["python", "-m", "veegan_jax.main", *argv[1:]])
@@ -80,8 +80,8 @@ def commit() -> str:
 
     def git(*arguments: str) -> str:
         with suppress(OSError, subprocess.SubprocessError):
-            command = ["git", "-C", str(folder), *arguments]
-            return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+            asked = ["git", "-C", str(folder), *arguments]
+            return subprocess.run(asked, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
         return ""
 
     found = git("rev-parse", "--short=12", "HEAD") if git("ls-files", "--", __file__) else ""
