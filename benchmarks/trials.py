@@ -45,7 +45,7 @@ def trials(folder: Path) -> Iterator[dict[str, Any]]:
     config, log = read_json(folder / "config.json"), folder / "metrics.jsonl"
     # A row of a comparison that is not begun has no log.
     rows = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
-    measured = [row for row in rows if "modes" in row]
+    measured = [row for row in rows if any(name in row for name in SCORES)]
     diverged = folder / "diverged.json"
     if not measured and not diverged.exists():
         return
