@@ -68,7 +68,8 @@ def test_the_command_line_takes_a_plugin_and_a_run_knows_it(tmp_path):
     (tmp_path / "somebodys.py").write_text(PLUGIN)
 
     def call(*arguments):
-        # A module is looked for where a process began to look, so that each needs a process of its own.
+        # Python looks for a module where a process began to look, so that only processes of their own, which take
+        # most of the time of this test, find a plug-in as a user's command does.
         there = environment() | {"PYTHONPATH": f"{ROOT}:{tmp_path}"}
         command = [sys.executable, "-m", "veegan_jax.main", "--workdir=run", *arguments]
         return subprocess.run(command, cwd=tmp_path, env=there, capture_output=True, text=True)

@@ -112,6 +112,7 @@ def test_the_mode_writes_the_page_of_runs_and_of_a_folder_of_runs(runs, tmp_path
 
 
 def test_a_finished_run_has_a_page(tmp_path, capsys):
+    """Only this sees the page of a run that ends, which takes longer than the run itself."""
     options = Options("train", tiny(), tmp_path / "run", "latest", None, 0)
     commands.train_and_print(options._replace(report=False))
     assert not (tmp_path / "run" / "report.html").exists()

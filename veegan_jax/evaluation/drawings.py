@@ -217,7 +217,7 @@ def as_address(png: bytes) -> str:
     """Returns a PNG picture that is on disk as a data address, in a format that takes less."""
     from PIL import Image
 
-    return _address(Image.open(io.BytesIO(png)).convert("RGB"), "WEBP")
+    return _address(Image.open(io.BytesIO(png), formats=("PNG",)).convert("RGB"), "WEBP")
 
 
 def _address(picture: object, kind: str = "PNG") -> str:
