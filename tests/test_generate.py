@@ -111,6 +111,7 @@ def test_pixels_and_examples_are_inverse_to_each_other(run):
     x = run.preprocess(pixels)
     assert (x.min(), x.dtype) == (-1, np.float32)
     np.testing.assert_array_equal(run.to_uint8(x), pixels)
+    np.testing.assert_array_equal(run.preprocess(pixels[0]), x[:1])
     np.testing.assert_array_equal(run.to_uint8(np.full((1, 8, 8, 3), 1.003)), 255)
 
 

@@ -32,8 +32,8 @@ def pictures(workdir, tmp_path_factory):
 
 
 @pytest.fixture
-def files(workdir, tmp_path, monkeypatch):
-    """Calls a mode, and returns what it wrote into another folder, while the run's folder cannot be written."""
+def files(workdir, tmp_path):
+    """Calls a mode, checks that the run's folder stays as it is, and returns what was written into another folder."""
 
     def call(mode, num=None, **options):
         before = sorted(workdir.iterdir())

@@ -59,6 +59,8 @@ def read_examples(given: Given | Picture | Sequence[Picture], spec: DataSpec, na
             names = [str(picture) for picture in pictures if isinstance(picture, Path)]
             return GivenExamples(_decoded(images), names, f"{len(images):,} images")
         array_or_path = given if isinstance(given, str | os.PathLike) else np.asarray(given)
+        if isinstance(array_or_path, np.ndarray) and array_or_path.shape == spec.shape:
+            array_or_path = array_or_path[None]  # One example would be read as several grey images.
         return _read_arrays_or_folder(array_or_path, spec, name)
     except ValueError as error:
         raise UserError(str(error)) from error

@@ -159,14 +159,13 @@ def latents(z: np.ndarray, mode: np.ndarray | None) -> str:
     return drawn(paint)
 
 
-def curve_of(name: str, curves: Mapping[str, Curve], real: float | None, spread: float | None = None) -> str:
+def curve_of(name: str, curves: Mapping[str, Curve], real: float | None) -> str:
     """Draws one score over the steps, a line a run with a band of ± its standard error, and real data.
 
     Args:
         name: the score.
         curves: the curve of each run by its name.
         real: the score of real data; None if there is none.
-        spread: the standard error of `real`, for its band; None for a line.
     """
 
     def paint(figure: "Figure") -> None:
@@ -186,7 +185,6 @@ def curve_of(name: str, curves: Mapping[str, Curve], real: float | None, spread:
             axes.fill_between(steps, values - errors, values + errors, color=colour, alpha=0.2, linewidth=0)
         if real is not None:
             axes.axhline(real, color=REAL, linestyle="--", linewidth=1, label="real data")
-            axes.axhspan(real - (spread or 0), real + (spread or 0), color=REAL, alpha=0.15, linewidth=0)
         axes.set(title=COLUMNS[name].title if name in COLUMNS else name)
         axes.locator_params(axis="x", nbins=4)
         axes.set_xlabel("step", loc="right", labelpad=0)

@@ -23,6 +23,7 @@ from veegan_jax.evaluation.scores import Scores
 from veegan_jax.evaluation.spaces import space
 from veegan_jax.evaluation.tables import score_texts
 from veegan_jax.evaluation.trained import Run, load, pixels
+from veegan_jax.inference.rejection import classifier_file
 from veegan_jax.metrics import COLUMNS
 from veegan_jax.objectives.whitened import NET
 from veegan_jax.storage.history import read_history
@@ -427,7 +428,7 @@ def _rejection(run: Run, folder: Path) -> Section | None:
     """Returns samples of the plane before and after rejection, where the run has a classifier already."""
     if not _is_plane(run):
         return None
-    if not list(folder.glob("density_ratio_*.npz")):
+    if not classifier_file(run.experiment, run.replicas[run.replica], folder).exists():
         return Section("Rejection", "Not shown: `--mode sample --rejection 1.25` trains its classifier once.")
     before, after = run.sample(POINTS, SEED), run.sample(POINTS, SEED, rejection=1.25)
     real = _held_out(run, POINTS)

@@ -187,9 +187,7 @@ class Rejection:
 
     def _read_or_fit(self, folder: Path | None) -> Params:
         """Returns the classifier, the cells, and what was counted."""
-        generator = fingerprint(jax.tree.map(np.asarray, self._params["gen"]))
-        name = digest(repr(self._ratio.way), generator)[:16]
-        path = folder / f"density_ratio_{name}.npz" if folder else None
+        path = classifier_file(self._experiment, self._params, folder) if folder else None
         if path and (kept := read_tree(path, "the classifier is trained again")):
             return kept
         _log.info(
@@ -228,6 +226,12 @@ class Rejection:
             "cells": {"centres": centres, "real_share": share.astype(np.float32)},
             "counted": {"log_ratio": log_ratio, "cell": cell.astype(np.uint8)},
         }
+
+
+def classifier_file(experiment: Experiment, params: Params, folder: Path) -> Path:
+    """Returns the file in a run's folder that keeps the classifier of a generator, once it is trained."""
+    generator = fingerprint(jax.tree.map(np.asarray, params["gen"]))
+    return folder / f"density_ratio_{digest(repr(recipe(experiment.spec)), generator)[:16]}.npz"
 
 
 def training_data(experiment: Experiment) -> Sampled:
