@@ -5,8 +5,10 @@ A line `<!-- not run: REASON -->` above a block, in the page's source, names a b
 
 import contextlib
 import re
+import shlex
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -36,6 +38,7 @@ STANDS_FOR = {"runs/grid_best": "runs/ring", "runs/ring_1": "runs/ring", "runs/r
 WITH_PYTHON = [doc for doc in DOCS if "```python" in text(doc)]
 # Modes that read what is there, and need no hours.
 READING = {"sample", "evaluate", "reconstruct", "encode", "interpolate", "missing", "fingerprint", "report", "export"}
+FEW = [f"--config.{field}=4" for field in ("num_steps", "eval_every", "save_every", "steps_per_call")]
 
 
 class Block(NamedTuple):
@@ -76,8 +79,7 @@ def trained(tmp_path_factory, fork_server) -> Path:
     folder = tmp_path_factory.mktemp("trained")
     with contextlib.chdir(folder):
         for workdir, name in RUNS.items():
-            few = [f"--config.{field}=4" for field in ("num_steps", "eval_every", "save_every", "steps_per_call")]
-            done = run_command(fork_server, folder, "--config", name, *few, "--config.eval_samples=1000", "--noreport")
+            done = run_command(fork_server, folder, "--config", name, *FEW, "--config.eval_samples=1000", "--noreport")
             assert done.returncode == 0, done.stderr
             assert Path(workdir, "checkpoints").exists()
         for workdir, other in STANDS_FOR.items():
@@ -87,6 +89,8 @@ def trained(tmp_path_factory, fork_server) -> Path:
         for i, image in enumerate(pixels):
             Image.fromarray(image).save(f"pictures/{i}.png")
         np.save("samples.npy", np.random.default_rng(0).normal(size=(500, 2)).astype(np.float32))
+        points = np.random.default_rng(1).normal(size=(400, 3))
+        np.savetxt("table.csv", points, delimiter=",", header="a,b,c", comments="")
         for example in (ROOT / "docs" / "examples").glob("*.py"):
             shutil.copy(example, ".")
     return folder
@@ -150,3 +154,23 @@ def test_commands_of_pages_work(words, trained, fork_server):
     places = {"FOLDER": "pictures"}
     done = run_command(fork_server, trained, *(places.get(word, word) for word in words))
     assert done.returncode == 0, done.stderr
+
+
+PLUGIN_COMMAND = re.compile(r"^PYTHONPATH=\. veegan-jax (?P<words>--plugin .*)$", flags=re.MULTILINE)
+
+
+@pytest.mark.parametrize("doc", [slow(doc) for doc in DOCS if PLUGIN_COMMAND.search(text(doc))], ids=str)
+def test_plugins_of_pages_train(doc, folder):
+    run_blocks(text(doc), str(doc))
+    for match in PLUGIN_COMMAND.finditer(text(doc)):
+        words = [*shlex.split(match["words"]), *FEW, "--config.eval_samples=0", "--noreport"]
+        given = environment()
+        done = subprocess.run(
+            [sys.executable, "-m", "veegan_jax.main", *words, f"--workdir={folder}/{doc.stem}"],
+            env={**given, "PYTHONPATH": f".:{given['PYTHONPATH']}"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        assert "real data" in done.stdout

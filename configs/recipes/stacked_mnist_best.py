@@ -2,8 +2,10 @@
 
     python -m veegan_jax.main --config configs/recipes/stacked_mnist_best.py
 
-MNIST is read from VEEGAN_DATA_DIR/mnist or TFDS. Measured with seed 100, on an H100 (docs/results/trials.jsonl): 1,000
-modes and reverse KL 0.0497 after 16,000 steps, where the run was stopped. Not trained to the end yet.
+MNIST is read from VEEGAN_DATA_DIR/mnist or TFDS.
+
+Measured with seed 100, on an H100 (docs/results/trials.jsonl): 1,000 modes and reverse KL 0.0497 after 16,000 steps,
+where the run was stopped. Not trained to the end yet.
 """
 
 from ml_collections import ConfigDict
