@@ -39,9 +39,9 @@ HEAD = f"""# Configs
 <!-- Made by `python -m benchmarks.expected > docs/configs.md`; tests/test_expected.py holds it. -->
 
 Each config of this project, and what it gives as far as that was measured; [results](results/README.md) has the tables.
-`--config` takes the name. *Time* is that of all steps of one cell, without compiling and measuring, from `seconds` of the
-[cells](results/cells); CPU cores were those of shared machines. *Memory* is the largest that the process had in {STEPS}
-steps and one measurement on a CPU (`python -m benchmarks.expected --memory NAME`). What a GPU needs was not measured.
+`--config` takes the name. *Time* is that of all steps of one cell, without compiling and measuring, from `seconds` of
+the [cells](results/cells), on shared machines. *Memory* is the largest that the process had in {STEPS} steps and one
+measurement on a CPU (`python -m benchmarks.expected --memory NAME`). What a GPU needs was not measured.
 
 """
 CURVES = """
@@ -51,8 +51,8 @@ CURVES = """
 
 ![modes, quality, d and the loss of the discriminator over the steps, for three data sets](results/expected.png)
 
-Means of five seeds with standard errors, from the cells. What is worse than these at the same step has a
-[reason](troubleshooting.md#why-is-my-training-bad). The last row but one is d divided by K: 1.42 where F knows nothing of
+Means of five seeds with standard errors, from the cells. Where yours are worse, see
+[why](troubleshooting.md#why-is-my-training-bad). The last row but one is d divided by K: 1.42 where F knows nothing of
 z, 0.92 where it recovers z. The last row has penalties in it, and two critics in the best recipes.
 """
 

@@ -7,6 +7,8 @@ import pytest
 from benchmarks import expected
 from tests.helpers import ROOT, slow
 
+CONFIGS = list(expected.configs())
+
 
 @pytest.fixture(autouse=True)
 def _root(monkeypatch):
@@ -18,7 +20,7 @@ def test_the_page_is_made_of_the_configs_and_the_results():
     assert (ROOT / "docs" / "configs.md").read_text() == expected.page()
 
 
-@pytest.mark.parametrize(("path", "paragraphs"), expected.configs(), ids=[path for path, _ in expected.configs()])
+@pytest.mark.parametrize(("path", "paragraphs"), CONFIGS, ids=[path for path, _ in CONFIGS])
 def test_each_config_says_what_it_gives(path, paragraphs):
     assert [text for text in paragraphs if text.startswith(expected.BEGINNINGS)], f"{path}: what does it give?"
     assert paragraphs[1].startswith("    python -m veegan_jax.main"), f"{path}: which command is it?"
