@@ -2,7 +2,7 @@
 
     python -m veegan_jax.main --config configs/celeba.py
 
-The run needs a GPU; docs/results has none yet. The images are read from VEEGAN_DATA_DIR/celeba or TFDS.
+Not measured: the run needs a GPU. The images are read from VEEGAN_DATA_DIR/celeba or TFDS.
 """
 
 from ml_collections import ConfigDict

@@ -2,7 +2,7 @@
 
     python -m veegan_jax.main --config configs/cifar10.py
 
-The run needs a GPU; docs/results has none yet. The images are read from VEEGAN_DATA_DIR/cifar10 or TFDS.
+Not measured: the run needs a GPU. The images are read from VEEGAN_DATA_DIR/cifar10 or TFDS.
 """
 
 from ml_collections import ConfigDict

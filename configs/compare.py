@@ -3,9 +3,10 @@
     python -m veegan_jax.main --config configs/compare.py:DATA
 
 DATA is ring, grid, synthetic1200, stacked_digits, stacked_mnist or cifar10. The result is one table: the methods and
-real data, beside published figures; docs/results has the tables of ring, grid and stacked_digits. Rows differ in the
-recipe only, which is the best that we found for each method: docs/compare.md. The same command resumes a comparison
-that was stopped; finished methods are not trained again.
+real data, beside published figures. Rows differ in the recipe only, which is the best that we found for each method:
+docs/compare.md. The same command resumes a comparison that was stopped; finished methods are not trained again.
+
+Expected: the tables of ring, grid and stacked_digits in docs/results. Other data were not measured.
 """
 
 from collections.abc import Callable

@@ -4,6 +4,8 @@
 
 The path is that of a folder of images, a .npy or .npz file, or tfds:NAME (docs/data.md). Images are made 64×64, or of
 another size, as with --config.images.size=32.
+
+Not measured: it depends on the images.
 """
 
 from ml_collections import ConfigDict

@@ -2,7 +2,7 @@
 
     python -m veegan_jax.main --config configs/stacked_mnist.py
 
-The run needs a GPU, for PacGAN's budget of 100,000 steps (50 epochs of 128,000 triples); docs/results has none yet.
+Not measured: the run needs a GPU, for PacGAN's budget of 100,000 steps (50 epochs of 128,000 triples).
 Paper: 150 modes, reverse KL 2.95. `--config.stacked_mnist.channels=4` has 10,000 modes. MNIST is read from
 VEEGAN_DATA_DIR/mnist or TFDS.
 """

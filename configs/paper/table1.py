@@ -4,8 +4,9 @@
     python -m veegan_jax.main --mode reproduce --config configs/paper/table1.py:DATA      one of them
 
 DATA is ring, grid or synthetic1200. Networks, optimizer, batch and steps are those of the authors' notebook
-(configs/grid_paper.py), for all methods; each method has the loss of its own paper. Expected: docs/reproduction.md; 13
-minutes and more a seed and row on two CPU cores.
+(configs/grid_paper.py), for all methods; each method has the loss of its own paper.
+
+Expected: the table of docs/reproduction.md; 13 minutes and more a seed and row on two CPU cores.
 """
 
 from typing import Any

@@ -6,8 +6,9 @@
 DATA is stacked_mnist or cifar10. The set-up is the one that PacGAN published for its own re-runs of this table: DCGAN
 networks with batch normalisation, batches of 64, 50 epochs of 128,000 triples, Adam with 2e-4 and β1 0.5, two updates
 of the generator for each of the discriminator. The prior is N(0, I), which VEEGAN's loss asks for, in 100 dimensions.
-IvOM is that of the second author's code: 64 held-out images, the best of several restarts of L-BFGS. A GPU is needed.
-Expected: docs/reproduction.md.
+IvOM is that of the second author's code: 64 held-out images, the best of several restarts of L-BFGS.
+
+Not measured: the runs need a GPU. The published figures are in docs/reproduction.md.
 """
 
 from ml_collections import ConfigDict

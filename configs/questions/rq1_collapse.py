@@ -4,6 +4,8 @@
 
 Three critics, each with three methods: with the loss d; with d's gradient cut from the generator, so that F still
 learns to infer; and without a reconstructor.
+
+Expected: the table of question 1 in docs/questions.md.
 """
 
 from ml_collections import ConfigDict

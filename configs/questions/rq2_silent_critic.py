@@ -4,6 +4,8 @@
 
 The loss is the paper's, whose generator minimises the raw logit and d with equal weights, and one discriminator that
 sees pairs. Rows differ in how that discriminator learns; `d_alone` drowns it by a weight of a million on d.
+
+Expected: the table of question 2 in docs/questions.md.
 """
 
 from ml_collections import ConfigDict

@@ -4,6 +4,8 @@
 
 DATA is grid. A method's recipe is the one of its four tries (`rq3_tries`) with the smallest (K+1)-bin KL, which
 counts lost modes, their balance and quality at once. It is trained for twice as long, with seeds that no try had.
+
+Expected: the table of question 3 in docs/questions.md.
 """
 
 from ml_collections import ConfigDict

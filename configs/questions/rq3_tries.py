@@ -5,6 +5,8 @@
 DATA is ring or grid. Every method gets the same tries: two learning rates, and two values of one number more. That is
 the weight γ of the penalties, by the rule of `configs/recipes` and four times that; or Adam's b1, where there is no
 penalty.
+
+Measured (docs/results/trials.jsonl), on the grid; on the ring not.
 """
 
 from collections.abc import Mapping

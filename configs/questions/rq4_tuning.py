@@ -3,6 +3,8 @@
     python -m veegan_jax.main --config configs/questions/rq4_tuning.py
 
 VEEGAN reconstructs noise and `veegan_data_ae` data, so the two rows of the same weight also compare these.
+
+Expected: the table of question 4 in docs/questions.md.
 """
 
 from ml_collections import ConfigDict

@@ -2,9 +2,11 @@
 
     python -m veegan_jax.main --config configs/recipes/stacked_mnist_best.py
 
-MNIST is read from VEEGAN_DATA_DIR/mnist or TFDS. Measured with seed 100, on an H100 (docs/results/gpu.md): 1,000 modes
-and reverse KL 0.0332 after 20,000 and 0.0303 after 40,000 steps, where as many held-out stacks have 0.0270; about 12
-minutes of steps beside three other runs. Not trained to the end yet. The generator has 0.33 million parameters.
+MNIST is read from VEEGAN_DATA_DIR/mnist or TFDS. The generator has 0.33 million parameters.
+
+Measured with seed 100, on an H100 (docs/results/gpu.md): 1,000 modes and reverse KL 0.0332 after 20,000 and 0.0303
+after 40,000 steps, where as many held-out stacks have 0.0270; about 10 minutes beside three other runs. Not trained to
+the end yet.
 """
 
 from ml_collections import ConfigDict

@@ -1,6 +1,8 @@
 """The recipe of stacked MNIST within an hour of two CPU cores: smaller batches and fewer steps.
 
     python -m veegan_jax.main --config configs/recipes/stacked_mnist_small_best.py
+
+Not measured to the end: 1.7 steps a second on one core.
 """
 
 from ml_collections import ConfigDict

@@ -177,7 +177,8 @@ class Run:
         """Returns examples along the way from latents `a` to latents `b`, `[n, steps, …]`; `[steps, …]` for one pair.
 
         The way is an arc between both (Shoemake, 1985), along which latents are about as long as their ends: a straight
-        line would pass near the origin, where a normal prior of many dimensions has no mass.
+        line would pass near the origin, where a normal prior of many dimensions has no mass. The codes with which
+        latents of `infogan` begin are not normal, so that the way between two categories leaves its prior.
 
         Args:
             a: the first latents `[n, K]`, or one `[K]`.
