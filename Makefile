@@ -5,7 +5,7 @@ READY := .venv/.ready
 # Some tests wait for processes of their own, so there is one worker more than there are cores.
 WORKERS := -n $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
 
-.PHONY: demo test test-slow test-all lint docs bench reproduce wheel clean
+.PHONY: demo test test-slow test-all matrix lint docs bench reproduce wheel clean
 
 demo: $(READY) ## trains VEEGAN on stacked digits, and prints how many of the 1000 modes it covers
 	$(BIN)/python -m veegan_jax.main --config configs/stacked_digits.py
@@ -17,6 +17,9 @@ test-slow: $(READY) ## runs the tests that `make test` leaves out: more combinat
 	$(BIN)/python -m pytest $(WORKERS) -m slow --durations=40
 
 test-all: test test-slow ## runs all tests
+
+matrix: $(READY) ## runs a part of the fast tests on each Python, with the oldest and the newest packages: noxfile.py
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/nox
 
 lint: $(READY) ## style and types
 	$(BIN)/ruff format --check .

@@ -85,7 +85,7 @@ prepare() {
   copy "$scratch/source.tar.gz" "$name:" all
   # The VM's own Python is older than 3.11, so that uv installs another.
   remote all "mkdir -p veegan_jax && tar -xzf source.tar.gz -C veegan_jax && python3 -m pip install --user uv"
-  remote all "cd veegan_jax && ~/.local/bin/uv venv --python 3.12 && ~/.local/bin/uv pip install -e '.[tpu]'"
+  remote all "cd veegan_jax && ~/.local/bin/uv venv --python 3.12 && ~/.local/bin/uv pip install -e '.[tpu,report,tfds]'"
   if [ -d "runs/$name" ]; then
     step tar -czf "$scratch/run.tar.gz" "runs/$name"
     copy "$scratch/run.tar.gz" "$name:" 0

@@ -3,12 +3,14 @@
 import contextlib
 import io
 import os
+import re
 import shlex
 import shutil
 import signal
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 
 import jsonschema
@@ -68,6 +70,19 @@ def test_scripts_pass_shellcheck(path):
     assert result.returncode == 0, result.stdout
 
 
+def test_the_image_passes_hadolint_and_installs_extras_that_exist():
+    path = LAUNCH / "kubernetes" / "Dockerfile"
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    (asked,) = re.findall(r'"\.\[(.*)\]"', path.read_text())
+    for accelerator in ("cuda", "tpu"):
+        assert set(asked.replace("${EXTRA}", accelerator).split(",")) <= set(extras)
+    hadolint = shutil.which("hadolint", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    if not hadolint:
+        pytest.skip("hadolint is not installed")
+    result = subprocess.run([hadolint, path], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout
+
+
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
 def test_missing_arguments_print_the_usage(path):
     result = script(path.name)
@@ -112,7 +127,9 @@ def test_tpu_dry_run_shows_every_command_and_runs_none(tmp_path):
         *("--config", "configs/ring.py", "--workdir", "runs/mine", "--config.seed=3", AWKWARD)
     ]
     assert "--distributed" in train
-    assert any("pip install -e '.[tpu]'" in command and worker == "all" for command, worker in remote.items())
+    assert any(
+        "pip install -e '.[tpu,report,tfds]'" in command and worker == "all" for command, worker in remote.items()
+    )
     assert shown[-1] == ["mv", "runs/.fetching/runs/mine", "runs/mine"]
     assert "tpu-vm delete mine --zone us-central1-a" in result.stdout.splitlines()[-1]
 

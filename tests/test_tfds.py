@@ -166,7 +166,7 @@ def has_tensorflow():
 @pytest.mark.skipif(has_tensorflow(), reason="TensorFlow is installed")
 def test_preparing_without_tensorflow_says_what_to_install(capsys):
     assert prepare.main(["mnist"]) == 2
-    assert "error: preparing a set needs TensorFlow, which is not installed: pip install 'veegan-jax[prepare]'" in (
+    assert "error: preparing a set needs tensorflow, which is not installed: pip install 'veegan-jax[prepare]'" in (
         capsys.readouterr().err
     )
 

@@ -1,6 +1,7 @@
 """The errors that the user of the program can mend, and how messages are worded. This module imports no package."""
 
 import difflib
+import importlib.util
 from collections.abc import Iterable
 
 
@@ -13,6 +14,21 @@ class UserError(Exception):
 
 class NonFiniteError(UserError):
     """Training produced NaN or infinity; nothing was saved over the last good checkpoint."""
+
+
+def check_installed(package: str, extra: str, what: str) -> None:
+    """Checks that a package is installed that only some users need.
+
+    Args:
+        package: the name that is imported.
+        extra: the extra of this project that installs it.
+        what: what needs the package, as the subject of a sentence.
+
+    Raises:
+        UserError: if it is not installed; the message has the command that installs it.
+    """
+    if importlib.util.find_spec(package) is None:
+        raise UserError(f"{what} needs {package}, which is not installed: pip install 'veegan-jax[{extra}]'")
 
 
 def one_line(error: BaseException) -> str:

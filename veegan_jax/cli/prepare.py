@@ -5,7 +5,6 @@ then reads the set without them. The program exits with 2 and one line if someth
 """
 
 import argparse
-import importlib.util
 import os
 import sys
 from collections.abc import Sequence
@@ -14,7 +13,7 @@ from typing import Any, NoReturn
 
 from veegan_jax.cli.exit_codes import EXIT_ERROR
 from veegan_jax.cli.streams import open_streams
-from veegan_jax.errors import UserError, one_line
+from veegan_jax.errors import UserError, check_installed, one_line
 from veegan_jax.paths import local_path, path_of_variable
 
 DESCRIPTION = "Downloads an official set of TensorFlow Datasets, checks it, and writes it so that training can read it."
@@ -34,11 +33,8 @@ def prepare(name: str, data_dir: str = "", manual_dir: str = "") -> Path:
     Raises:
         UserError: if TensorFlow is not installed, there is no such set, or an archive is missing or wrong.
     """
-    if importlib.util.find_spec("tensorflow") is None:
-        raise UserError(
-            "preparing a set needs TensorFlow, which is not installed: pip install 'veegan-jax[prepare]' "
-            "(into another environment if you like: reading the set later needs none)"
-        )
+    for package in ("tensorflow", "tensorflow_datasets"):
+        check_installed(package, "prepare", "preparing a set")
     archives_in = local_path(manual_dir, "--manual_dir") if manual_dir else None
     if archives_in and not archives_in.is_dir():
         raise UserError(f"--manual_dir is {manual_dir}; it must be a folder with the set's original archives")

@@ -17,6 +17,7 @@ from veegan_jax.version import __version__
 
 # What Hugging Face Hub reads of a model's README.
 HEADER = """---
+license: unknown
 library_name: jax
 pipeline_tag: {task}
 tags: [gan, {objective}, mode-collapse, stablehlo]
@@ -58,7 +59,8 @@ in `model.safetensors`. Reading them runs no code. `load.py` is code: read it, o
 
 ## Licence
 
-The person who publishes this model chooses its licence; the data have one of their own. `load.py` is under Apache 2.0.
+The person who publishes this model chooses its licence, and names it in the header of this file; the data have one of
+their own. `load.py` is under Apache 2.0.
 
 `config.json` has the whole configuration of the run, and the versions that made it.
 """

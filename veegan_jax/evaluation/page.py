@@ -12,7 +12,7 @@ import numpy as np
 
 from veegan_jax.config.convert import effective, read_json
 from veegan_jax.config.fields import defaults, leaves
-from veegan_jax.errors import UserError, one_line
+from veegan_jax.errors import UserError, check_installed, one_line
 from veegan_jax.evaluation import drawings, plots
 from veegan_jax.evaluation.curves import curve
 from veegan_jax.evaluation.missing import Judged
@@ -117,8 +117,10 @@ def report(folders: Mapping[str, Path]) -> str:
     """Returns the page of some runs, by their names.
 
     Raises:
-        UserError: if one of them is no run, or has no checkpoint.
+        UserError: if one of them is no run, or has no checkpoint, or a package of the extra `report` is not installed.
     """
+    for package in ("jinja2", "matplotlib"):
+        check_installed(package, "report", "a report")
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     runs = {name: load(folder) for name, folder in folders.items()}

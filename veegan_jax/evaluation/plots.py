@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal, ParamSpec, TypeVar
 
 import numpy as np
 
+from veegan_jax.errors import UserError, check_installed
 from veegan_jax.evaluation.curves import Curve
 from veegan_jax.metrics import COLUMNS
 from veegan_jax.storage.files import replacing
@@ -45,9 +46,20 @@ def _plain(draw: Callable[P, T]) -> Callable[P, T]:
     return drawn
 
 
+@functools.cache
+def installed() -> bool:
+    """Returns whether pictures can be drawn; the first call warns if they cannot, since Matplotlib is not installed."""
+    try:
+        check_installed("matplotlib", "report", "drawing pictures")
+    except UserError as error:
+        _log.warning("no pictures are drawn: %s", error)
+        return False
+    return True
+
+
 def drawable(shape: tuple[int, ...]) -> bool:
-    """Returns whether examples of this shape can be drawn: points of the plane, or images."""
-    return shape == (2,) or len(shape) == 3
+    """Returns whether examples of this shape are drawn: points or images, if Matplotlib is installed."""
+    return (shape == (2,) or len(shape) == 3) and installed()
 
 
 def num_drawn(num: int, shape: tuple[int, ...]) -> int:

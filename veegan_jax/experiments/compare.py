@@ -92,5 +92,6 @@ def _write_table(evaluation: Evaluation, cells: Mapping[str, Cell], workdir: Pat
         markdown += "\n\nDiverged: " + "; ".join(diverged) + "."
     write_atomically(workdir / RESULTS, json.dumps({"rows": scores, "real": real}, indent=2) + "\n")
     write_atomically(workdir / "results.md", markdown + "\n")
-    plots.save(draw_rows({name: [cell] for name, cell in cells.items()}), workdir / "curves.png")
+    if plots.installed():
+        plots.save(draw_rows({name: [cell] for name, cell in cells.items()}), workdir / "curves.png")
     return markdown

@@ -189,7 +189,7 @@ def plot(run: OpenRun, step: int, state: TrainState, row: Row) -> None:
     """Draws samples of the first replica; points of the plane are stored too, for the picture over time at the end."""
     evaluation = run.evaluation
     config, shape = evaluation.experiment.config, evaluation.experiment.source.shape
-    if not plots.drawable(shape):
+    if shape != (2,) and not plots.drawable(shape):
         return
     params = next(run.models.trained(step, state))
     shown = min(plots.REAL_SHOWN, evaluation.experiment.num_eval)
@@ -197,6 +197,8 @@ def plot(run: OpenRun, step: int, state: TrainState, row: Row) -> None:
     if shape == (2,):
         with replacing(run.workdir / "samples" / f"{step:08d}.npy") as file:
             np.save(file, samples)
+    if not plots.drawable(shape):
+        return
     real = evaluation.sampler.real(plots.REAL_SHOWN, REAL_SEED)
     figure = plots.draw_samples(samples, real, f"{config.objective} on {config.data}, step {step:,}")
     pixels = plots.save(figure, run.workdir / "pictures" / f"samples_{step:08d}.png")
@@ -225,14 +227,15 @@ def conclude(run: OpenRun, replicas: list[Scores], step: int, state: TrainState)
     params = list(run.models.trained(step, state))
     scores = [own | evaluation.invert(p) for own, p in zip(replicas, params, strict=True)]
     shape, real = experiment.source.shape, sampler.real(plots.REAL_SHOWN, REAL_SEED)
-    if shape == (2,):
+    if shape == (2,) and plots.drawable(shape):
         film = plots.draw_film(plots.load_frames(run.workdir / "samples"), real)
         plots.save(film, pictures / "samples_over_time.png")
     if experiment.objective.encode and plots.drawable(shape):
         z = sampler.encode(params[0], real)
         plots.save(plots.draw_pairs(real, sampler.decode(params[0], z, MODEL_SEED)), pictures / "reconstructions.png")
     ceiling = evaluation.measure_real()
-    plots.save(plots.draw_curves({"model": curve(read_rows(run.workdir))}, ceiling), pictures / "curves.png")
+    if plots.installed():
+        plots.save(plots.draw_curves({"model": curve(read_rows(run.workdir))}, ceiling), pictures / "curves.png")
     markdown = table(evaluation, {f"{experiment.config.objective}, step {step:,}": scores}, ceiling)
     save_results(run.workdir / "results", evaluation, step, scores, ceiling, markdown)
     return markdown

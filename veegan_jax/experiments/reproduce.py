@@ -295,7 +295,7 @@ def write_tables(wanted: Sequence[Unit], workdir: Path, folder: Path, budget: fl
         (workdir / name).mkdir(parents=True, exist_ok=True)
         markdown = comparison_table(own, cells, budget)
         write_atomically(workdir / name / "results.md", markdown + "\n", shared=True)
-        if any(unit.name in cells for unit in own):
+        if any(unit.name in cells for unit in own) and plots.installed():
             plots.save(draw_rows(by_row(own, cells)), workdir / name / "curves.png", shared=True)
     if title:
         markdown = joint_table(wanted, cells, budget)

@@ -25,8 +25,9 @@ def locate(path: str, name: str, tfds_name: str) -> str:
         return str(root / name)
     if tfds.is_prepared(tfds.PREFIX + tfds_name):
         return tfds.PREFIX + tfds_name
+    known = f"has no prepared {tfds_name}" if tfds.installed() else "is not installed"
     looked = f"no folder {root / name}" if root else "VEEGAN_DATA_DIR is not set"
     raise ValueError(
-        f"path is '', {looked} and TensorFlow Datasets has no prepared {tfds_name}; it must be a folder, or set "
+        f"path is '', {looked} and TensorFlow Datasets {known}; it must be a folder, or set "
         f"VEEGAN_DATA_DIR to the parent of a folder {name}, or run: {tfds.PREPARE} {tfds_name}"
     )

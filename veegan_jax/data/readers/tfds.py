@@ -6,6 +6,7 @@ names; the command `PREPARE` puts official ones there.
 
 import contextlib
 import hashlib
+import importlib.util
 import json
 import logging
 import os
@@ -28,6 +29,11 @@ PREPARE = "python -m veegan_jax.cli.prepare"
 CHUNK = 4096
 # Names are like 'mnist', 'mnist:3.0.1' or 'voc/2007'. TFDS looks for names of other forms in other people's packages.
 NAME = re.compile(r"\w+(/[\w.+-]+)*(:[\d.*]+)?")
+
+
+def installed() -> bool:
+    """Returns whether TensorFlow Datasets is."""
+    return importlib.util.find_spec("tensorflow_datasets") is not None
 
 
 def is_prepared(path: str) -> bool:
@@ -143,6 +149,10 @@ def _prepared(path: str) -> Any:
 
 
 def _builder(path: str) -> Any:
+    if not installed():
+        raise ValueError(
+            f"path is {path}; TensorFlow Datasets, which reads it, is not installed: pip install 'veegan-jax[tfds]'"
+        )
     import tensorflow_datasets  # The import takes half a second, which other data need not wait for.
 
     name = path.removeprefix(PREFIX)
