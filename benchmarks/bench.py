@@ -129,17 +129,17 @@ def train(name: str) -> dict[str, float]:
     of four: nothing is compiled any more, and the rows at its two ends come equally late.
     """
     from veegan_jax.experiments import run
-    from veegan_jax.storage.logs import Writer
+    from veegan_jax.storage.logs import RunLog
 
     say(f"{name}: trains")
     times: dict[int, float] = {}
-    write = Writer.write
+    write = RunLog.write
 
-    def timed_write(self: Writer, step: int, row: Any) -> None:
+    def timed_write(self: RunLog, step: int, row: Any) -> None:
         write(self, step, row)
         times[step] = time.perf_counter()
 
-    with tempfile.TemporaryDirectory() as folder, mock.patch.object(Writer, "write", timed_write):
+    with tempfile.TemporaryDirectory() as folder, mock.patch.object(RunLog, "write", timed_write):
         config = config_of(name, Path(folder))
         period = config.eval_every
         config.num_steps, config.devices = 4 * period, 1

@@ -48,7 +48,10 @@ ENTRY_POINTS = {"__init__.py", "__main__.py", "main.py", "errors.py", "version.p
 # Only these rooms may import these packages: flags and configs are translated at the edge.
 EDGE_ONLY = {"absl": {"main", "cli"}, "ml_collections": {"main", "cli", "config", "experiments"}}
 # These packages are slow to import, so that only functions that need them import them.
-HEAVY = {"PIL", "grain", "matplotlib", "scipy", "sklearn", "tensorboardX", "tensorflow", "tensorflow_datasets", "torch"}
+HEAVY = {"PIL", "grain", "matplotlib", "scipy", "sklearn", "tensorboardX", "tensorflow", "tensorflow_datasets"} | {
+    "torch",
+    "wandb",
+}
 
 # Rooms and modules that compute and do nothing else.
 PURE_ROOMS = {"ops", "losses", "models", "objectives", "metrics"}

@@ -32,9 +32,9 @@ def compared(tmp_path_factory):
     """A comparison that has run to its end: its config, folder, outcome, and the programs held before each row."""
     workdir, config, held = tmp_path_factory.mktemp("compared"), comparison(num_seeds=2), []
 
-    def spy(config, folder):
+    def spy(config, folder, name):
         held.append(len(jax.devices()[0].client.live_executables()))
-        return REAL_TRAIN(config, folder)
+        return REAL_TRAIN(config, folder, name)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "train", spy)

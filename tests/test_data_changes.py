@@ -228,7 +228,7 @@ def test_a_run_is_not_resumed_on_other_data(run):
     assert not (workdir / DATA).exists()
 
 
-def test_a_measurement_says_that_the_data_have_changed(run, caplog, capsys):
+def test_a_measurement_says_that_the_data_have_changed(run, caplog):
     workdir, _, path = run
     write(path, "folder", IMAGES[:101])
     with caplog.at_level(logging.WARNING, "veegan_jax"):
@@ -236,7 +236,8 @@ def test_a_measurement_says_that_the_data_have_changed(run, caplog, capsys):
     assert (
         "the data may have changed since the run was trained: 101 images, and 100 at training; added: " in caplog.text
     )
-    assert "other data than at training: 101 images" in capsys.readouterr().out
+    (table,) = workdir.glob("evaluation_step*.md")
+    assert "other data than at training: 101 images" in table.read_text()
 
 
 def test_a_trained_model_needs_no_data(run, caplog):

@@ -13,7 +13,7 @@ from veegan_jax.config.build import build
 from veegan_jax.data.base import ENDLESS
 from veegan_jax.errors import UserError
 from veegan_jax.evaluation.scores import Evaluation
-from veegan_jax.evaluation.tables import table
+from veegan_jax.evaluation.tables import tables
 from veegan_jax.evaluation.trained import load
 from veegan_jax.experiments.run import train
 from veegan_jax.inference.model import CHUNK, Sampler
@@ -96,7 +96,7 @@ def test_the_row_of_real_data_is_that_of_all_held_out_examples(experiment):
     evaluation.metrics["kept"] = Metric(
         lambda real: Comparison(lambda x: compared.update(x=x, real=real) or {}, str), ()
     )
-    row = evaluation.measure_real()
+    row = evaluation.real
     assert counted(compared["x"]) == counted(experiment.source.held_out)
     assert counted(compared["real"]) == counted(experiment.source.train)
     # The scores are those of the sets themselves, whatever the order; NDB is left out, since k-means depends on it.
@@ -111,8 +111,8 @@ def flat(images):
 
 def test_the_table_says_if_training_examples_are_fewer_than_the_samples(experiment, folder):
     said = f"{HELD_OUT} samples a row; compared with all {TRAIN} training examples, which are fewer;"
-    assert said in table(Evaluation(experiment), {}, {})
-    assert "which are fewer" not in table(Evaluation(build(config(folder, eval_samples=TRAIN))), {}, {})
+    assert said in tables(Evaluation(experiment), {}, {}).table
+    assert "which are fewer" not in tables(Evaluation(build(config(folder, eval_samples=TRAIN))), {}, {}).table
 
 
 @pytest.mark.parametrize(("field", "most"), [("eval_samples", HELD_OUT), ("ivom_images", TRAIN)])

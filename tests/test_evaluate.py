@@ -12,10 +12,10 @@ from tests.test_metrics_sanity import documented_scores
 from veegan_jax.config.build import build
 from veegan_jax.data import SOURCES
 from veegan_jax.errors import UserError
-from veegan_jax.evaluation import glossary
+from veegan_jax.evaluation import glossary, plots
 from veegan_jax.evaluation.published import PUBLISHED, published
 from veegan_jax.evaluation.scores import Evaluation
-from veegan_jax.evaluation.tables import as_row, mean_and_error, number, score_table, table
+from veegan_jax.evaluation.tables import as_row, mean_and_error, number, score_table, short_table, tables
 from veegan_jax.experiments.run import train
 from veegan_jax.metrics import COLUMNS, METRICS, Comparison, Metric
 from veegan_jax.metrics.diversity import SUPPORT
@@ -55,10 +55,10 @@ def test_table_has_real_data_and_published_rows(evaluation, params):
     scores, samples = evaluation.measure(params)
     assert samples.shape == (2500, 2)
     assert set(scores) == {column.name for column in evaluation.experiment.columns}
-    real = evaluation.measure_real()
+    real = evaluation.real
     assert real["modes"] == 25
     assert real["prior_gap"] < 0.01
-    markdown = table(evaluation, {"veegan, step 0": [scores, scores]}, real)
+    markdown = tables(evaluation, {"veegan, step 0": [scores, scores]}, real).table
     assert header(markdown) == ["grid", *(column.title for column in evaluation.experiment.columns)]
     assert "reverse KL (nats) ↓" in header(markdown)
     assert "| veegan, step 0" in markdown
@@ -143,7 +143,7 @@ def test_inversion_and_notes_that_fail_cost_no_run(evaluation, monkeypatch, capl
     monkeypatch.setitem(evaluation.metrics, "manifold", Metric(fail, METRICS["manifold"].columns))
     with caplog.at_level("WARNING", "veegan_jax"):
         assert evaluation.invert(params) == {}
-        assert "SVM" in table(evaluation, {"veegan": []}, {})
+        assert "SVM" in tables(evaluation, {"veegan": []}, {}).table
     assert "ivom_train cannot be measured, and is left out: RESOURCE_EXHAUSTED" in caplog.messages
 
 
@@ -167,3 +167,43 @@ def test_the_glossary_is_current():
         path.write_text(glossary.render(glossary.known_scores()))
     assert path.read_text() == glossary.render(documented_scores())
     assert all(f"| `{column.name}` | {column.heading} |" in path.read_text() for column in COLUMNS.values())
+
+
+@pytest.mark.parametrize("data", sorted(SOURCES))
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_the_table_in_the_terminal_has_80_columns_and_the_most_important_scores(data, seeds):
+    experiment = build(tiny(data=data))
+    scores = [{column.name: 1.2345678e-5 * (1 + i) for column in experiment.columns} for i in range(seeds)]
+    named = {"veegan_data_ae, step 1,000,000": scores, "a_row_of_a_comparison_with_a_long_name_indeed": []}
+    rows = {**named, "real data": scores[:1]}
+    lines = short_table(data, experiment.headline, rows, 100).splitlines()
+    assert max(map(len, lines)) <= 80
+    assert len({line.split("  ")[0] for line in lines[-3:]}) == 3
+    first = experiment.headline[:2] if seeds == 1 else experiment.headline[:1]
+    for column in first:
+        assert column.title.split()[0] in "\n".join(lines)
+    assert lines[-2].split() == ["a_row_of_a_comparison_with_a_long_name_…"] + ["–"] * (len(lines[-1].split()) - 2)
+
+
+def test_the_table_in_the_terminal_is_in_the_order_of_the_glossary_and_leaves_out_what_is_not_measured():
+    columns = [COLUMNS[name] for name in ("modes", "bin_kl", "fid", "high_quality")]
+    scores = {"modes": 7, "bin_kl": 0.51, "high_quality": 90.5}
+    rows = {"gan": [scores], "real data": [{"modes": 8, "high_quality": 99}]}
+    lines = short_table("ring", columns, rows, 100).splitlines()
+    assert [line.split() for line in lines[-2:]] == [["gan", "7", "90.5", "0.51"], ["real", "data", "8", "99", "–"]]
+
+
+@pytest.mark.parametrize(("name", "title"), [("", "veegan on ring, step 8"), ("pacgan2", "pacgan2 on ring, step 8")])
+def test_tables_and_pictures_of_a_row_have_its_name(tmp_path, monkeypatch, name, title):
+    titles, draw = [], plots.draw_samples
+    monkeypatch.setattr(plots, "draw_samples", lambda x, real, title: titles.append(title) or draw(x, real, title))
+    outcome = train(tiny(), tmp_path, name)
+    assert titles[-1] == title
+    assert f"\n| {name or 'veegan'}, step 8 " in outcome.table
+    assert outcome.short_table.splitlines()[-2].startswith(f"{name or 'veegan'}, step 8 ")
+    card = (tmp_path / "README.md").read_text()
+    assert card.startswith(f"# {name or 'veegan'} on ring\n")
+    kept = {path.name for path in tmp_path.iterdir()} - {"README.md", ".lock"}
+    assert [entry for entry in kept if f"\n| `{entry}" not in card] == []
+    assert "wandb" not in card
+    assert "| `latent_dim` " in card

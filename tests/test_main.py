@@ -113,9 +113,11 @@ def test_training_shows_and_writes_everything(whole):
     assert re.search(r"step 100/200  [\d.]+ steps/s  \d\d:\d\d left  d .*  disc .*  gen ", result.stderr)
     assert re.search(r"step 100: modes ↑ \d, \(K\+1\)-bin KL \(nats\) ↓ ", result.stderr)
     assert "examples [2] from" in result.stderr
-    for row in ("veegan, step 200", "real data", "veegan (paper)"):
-        assert row in result.stdout
-    assert (workdir / "results.md").read_text().strip() in result.stdout
+    for row in ("veegan, step 200", "real data"):
+        assert f"\n{row} " in result.stdout
+        assert f"\n| {row} " in (workdir / "results.md").read_text()
+    assert result.stdout.splitlines()[-1].endswith(f": {workdir}/results.md")
+    assert "veegan (paper)" in (workdir / "results.md").read_text()
     rows = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows] == list(range(20, 201, 20))
     assert {"loss/disc", "loss/gen", "d", "modes", "kl", "prior_gap", "reconstruction"} <= set(rows[-1])
@@ -140,8 +142,8 @@ def test_tensorboard_events_read_back(whole):
         found += [(event.step, value.tag, value.simple_value) for value in event.summary.value]
         position += 16 + length
     rows = [json.loads(line) for line in (whole[0] / "metrics.jsonl").read_text().splitlines()]
-    scalars = {(step, tag): value for step, tag, value in found if tag == "loss/gen"}
-    assert scalars == {(row["step"], "loss/gen"): pytest.approx(row["loss/gen"], rel=1e-6) for row in rows}
+    scalars = {(step, tag): value for step, tag, value in found if tag == "losses/gen"}
+    assert scalars == {(row["step"], "losses/gen"): pytest.approx(row["loss/gen"], rel=1e-6) for row in rows}
 
 
 @pytest.mark.parametrize("steps_per_call", [slow(1), 10, slow(50)])
@@ -288,7 +290,7 @@ def test_several_seeds_have_their_own_bits_and_a_standard_error(whole, tmp_path)
     many, one = checkpoint(tmp_path, 200).state, checkpoint(whole[0], 200).state
     chex.assert_trees_all_equal(jax.tree.map(lambda leaf: leaf[:1], many), one)
     assert "±" in result.stdout
-    assert "seeds 0 to 2, mean ± standard error" in result.stdout
+    assert "seeds 0 to 2, mean ± standard error" in (tmp_path / "results.md").read_text()
     row = json.loads((tmp_path / "metrics.jsonl").read_text().splitlines()[-1])
     replicas = [replica["kl"] for replica in json.loads((tmp_path / "results.json").read_text())["replicas"]]
     assert row["kl"] == pytest.approx(np.mean(replicas))
@@ -306,7 +308,7 @@ def test_the_json_of_a_run_is_its_config_and_names_its_folder(whole, tmp_path):
     file = "--config=runs/mine/config.json"
     measured = call(file, "--config.eval_samples=100", "--mode=evaluate", config=None, cwd=tmp_path)
     assert measured.returncode == 0, measured.stderr
-    assert "100 samples a row" in measured.stdout
+    assert "100 samples a row" in (tmp_path / "runs" / "mine" / "evaluation_step200.md").read_text()
     refused = call(file, "--config.mlp.gen_hidden=(8,)", config=None, cwd=tmp_path)
     assert refused.returncode == 2
     assert "--workdir runs/mine holds another run, which differs in 1 fields" in refused.stderr
@@ -317,7 +319,10 @@ def test_evaluate_sample_and_reconstruct(whole):
     workdir, trained = whole
     measured = call("--mode=evaluate", f"--workdir={workdir}", config=None)
     assert measured.returncode == 0, measured.stderr
-    assert measured.stdout.strip() in trained.stdout  # Training ended with this table.
+    table, _, named = measured.stdout.strip().rpartition("\n\n")
+    assert trained.stdout.startswith(f"{table}\n")  # Training ended with this table.
+    assert (workdir / "evaluation_step200.md").read_text() == (workdir / "results.md").read_text()
+    assert named.endswith(f": {workdir}/evaluation_step200.md")
     best = call("--mode=evaluate", f"--workdir={workdir}", "--step=best", config=None)
     assert best.returncode == 0, best.stderr
     assert re.search(r"^step best is \d+: its \(K\+1\)-bin KL is [\d.]+$", best.stderr, flags=re.MULTILINE)

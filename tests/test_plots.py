@@ -31,8 +31,9 @@ def test_samples_and_pairs_become_files(tmp_path, examples):
 
 
 def test_film_takes_few_frames_of_many_with_the_first_and_the_last():
-    figure = plots.draw_film(dict.fromkeys(range(100, 2600, 100), POINTS), POINTS)
+    figure = plots.draw_film(dict.fromkeys(range(100, 2600, 100), POINTS), POINTS, "pacgan2 on ring")
     titles = [axis.get_title() for axis in figure.axes if axis.axison]
+    assert figure.get_suptitle() == "pacgan2 on ring"
     assert len(titles) == plots.FRAMES
     assert (titles[0], titles[-1]) == ("step 100", "step 2,500")
 
@@ -102,7 +103,9 @@ def test_samples_are_drawn_where_they_are():
 def test_tiles_keep_every_image_in_its_place():
     images = np.full((4, 2, 2, 1), -1, np.float32)
     images[3] = 1
-    (image,) = plots.draw_pairs(images[:2], images[2:]).axes[0].get_images()
+    (axis,) = plots.draw_pairs(images[:2], images[2:], "ali").axes
+    assert axis.get_title() == "ali: x, and G(F(x)) below it"
+    (image,) = axis.get_images()
     canvas = np.asarray(image.get_array())
     assert canvas.shape == (5, 5, 3)  # two by two tiles of two pixels, one apart
     np.testing.assert_array_equal(canvas[:2, :2], 0)

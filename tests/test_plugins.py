@@ -78,7 +78,7 @@ def test_the_command_line_takes_a_plugin_and_a_run_knows_it(tmp_path):
     arguments = ["--plugin=somebodys", f"--config={ROOT / 'configs' / 'ring.py'}", *named, *SMALL, "--report=false"]
     done = call(*arguments)
     assert done.returncode == 0, done.stderr
-    assert "| lsgan, step 4 |" in done.stdout
+    assert "\nlsgan, step 4 " in done.stdout
     (tmp_path / "somebodys.py").unlink()
     lost = call("--mode=sample")
     assert "plugin 'somebodys' cannot be imported: No module named 'somebodys'; install it, or add" in lost.stderr

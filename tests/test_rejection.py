@@ -212,8 +212,12 @@ def test_a_run_samples_with_rejection_and_keeps_the_classifier(workdir, fits):
 def test_commands_write_samples_and_a_row_of_their_own(workdir, capsys):
     given = Options("evaluate", None, workdir, "latest", 40, 3, rejection=1.25)
     evaluate(given)
-    rows = [line.split("|")[1].strip() for line in capsys.readouterr().out.splitlines() if line.startswith("| ")]
+    markdown = (workdir / "evaluation_step8_rejection1.25.md").read_text()
+    rows = [line.split("|")[1].strip() for line in markdown.splitlines() if line.startswith("| ")]
     assert rows[:4] == ["ring", "veegan, step 8", "+ rejection, K = 1.25", "real data"]
+    shown = capsys.readouterr().out.splitlines()
+    assert [line.partition("  ")[0] for line in shown[-5:-2]] == rows[1:4]
+    assert shown[-1].endswith("evaluation_step8_rejection1.25.md")
     results = json.loads((workdir / "evaluation_step8_rejection1.25.json").read_text())
     evaluate(given._replace(rejection=None))
     assert results["replicas"] == json.loads((workdir / "evaluation_step8.json").read_text())["replicas"]

@@ -61,7 +61,7 @@ def trained(monkeypatch):
     """The names of the runs that are trained from now on."""
     names = []
 
-    def train(config, folder):
+    def train(config, folder, name):
         names.append(folder.name)
         return REAL_TRAIN(config, folder)
 
@@ -241,7 +241,7 @@ def test_a_model_whose_scores_are_not_finite_has_diverged(there, monkeypatch):
     results = there / "runs" / unit.name / "results.json"
     results.unlink()
 
-    def train(config, folder):
+    def train(config, folder, name):
         results.write_text('{"step": 4, "replicas": [{"kl": NaN}], "real": {}}')
         return training.Outcome(4, "a table", None)
 
@@ -258,7 +258,7 @@ def test_a_cell_that_fails_does_not_stop_the_others_and_is_tried_again(there, mo
     results = there / "runs" / wanted[0].name / "results.json"
     results.rename(results.with_suffix(".away"))
 
-    def train(config, folder):
+    def train(config, folder, name):
         raise RuntimeError("out of memory\nand more")
 
     monkeypatch.setattr(training, "train", train)
@@ -314,7 +314,7 @@ def test_a_signal_ends_it_and_the_same_call_resumes(there, monkeypatch):
         unit.cell(there / "cells").unlink()
     results = there / "runs" / wanted[1].name / "results.json"
     results.rename(results.with_suffix(".away"))
-    monkeypatch.setattr(training, "train", lambda config, folder: training.Outcome(2, None, "SIGTERM"))
+    monkeypatch.setattr(training, "train", lambda config, folder, name: training.Outcome(2, None, "SIGTERM"))
     assert reproduce(wanted, there / "runs", there / "cells").stopped_by == "SIGTERM"
     assert list(read_cells(wanted, there / "cells").found) == NAMES[:1]  # No other is begun.
     results.with_suffix(".away").rename(results)

@@ -34,7 +34,7 @@ def test_samples_of_a_model_score_as_the_model_does(data):
     assert scored.num == 64
     assert scored.samples == pytest.approx({name: own[name] for name in scored.samples}, rel=1e-3, abs=1e-4)
     np.testing.assert_array_equal(samples, evaluation.sampler.generate(params, 64, MODEL_SEED)[1])
-    real = evaluation.measure_real()
+    real = evaluation.real
     assert scored.real == {name: real[name] for name in scored.real}
 
 

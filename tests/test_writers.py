@@ -1,4 +1,4 @@
-"""What a run tells: one whole row and one value per step, whatever happened to the process that wrote before."""
+"""What a run writes: one whole row and one value per step, whatever happened to the process that wrote before."""
 
 import json
 import math
@@ -14,7 +14,9 @@ from tensorboardX.record_writer import masked_crc32c
 from veegan_jax.errors import UserError
 from veegan_jax.metrics import COLUMNS
 from veegan_jax.storage.files import array_writer
-from veegan_jax.storage.logs import ROWS, Events, Pace, Rows, Writer, read_rows
+from veegan_jax.storage.logs import ROWS, Pace, Rows, RunLog, read_rows
+from veegan_jax.storage.writers import Start
+from veegan_jax.storage.writers.tensorboard import TensorBoard
 
 
 def line(step, kl=1.0):
@@ -48,6 +50,10 @@ def test_a_spoilt_row_takes_no_other_with_it(tmp_path):
 def test_fresh_run_and_not_a_number(tmp_path):
     Rows(tmp_path, 0).write({"step": 1, "kl": math.nan})
     assert (tmp_path / ROWS).read_text() == '{"step": 1, "kl": null}\n'
+
+
+def start(workdir, step=0, num_steps=100):
+    return Start(workdir, step, num_steps, {}, lambda: read_rows(workdir))
 
 
 def read_events(folder):
@@ -88,18 +94,20 @@ def test_readers_of_events_see_one_value_a_step_over_resumes_and_clock_jumps(tmp
         50: (1e6, 4.0, (60,)),
     }.items():
         monkeypatch.setattr(time, "time", lambda clock=clock: real() + clock)
-        events = Events(tmp_path, resumed)
+        events = TensorBoard(start(tmp_path, resumed))
+        events.text("config", "a | b")
         for step in steps:
-            events.write({"kl": value}, step)
-            events.picture("samples", np.zeros((int(value), 5, 3), np.uint8), step)
+            events.scalars(step, {"kl": value})
+            events.picture(step, "samples", np.zeros((int(value), 5, 3), np.uint8))
         events.path.write_bytes(events.path.read_bytes()[:-3])  # killed while it wrote its last picture
     found = read_events(tmp_path / "tensorboard")
-    assert found["kl"] == {10: 1.0, 20: 2.0, 30: 2.0, 40: 3.0, 50: 3.0, 60: 4.0}
+    assert found["scores/kl"] == {10: 1.0, 20: 2.0, 30: 2.0, 40: 3.0, 50: 3.0, 60: 4.0}
     assert found["samples"] == {10: 1, 20: 2, 30: 2, 40: 3}
+    assert found["config/text_summary"].keys() == {1, 11, 31, 51}
 
 
 def test_a_line_shows_losses_and_another_the_scores_when_they_are_measured(tmp_path, capsys):
-    writer = Writer(tmp_path, 0, 100, [COLUMNS["kl"]])
+    writer = RunLog(tmp_path, 0, 100, [COLUMNS["kl"]])
     writer.write(10, {"loss/gen": 2.0, "kl": 0.5})
     writer.write(20, {"loss/gen": 1.0})
     writer.close()
@@ -111,7 +119,7 @@ def test_a_line_shows_losses_and_another_the_scores_when_they_are_measured(tmp_p
 
 
 def test_a_line_has_80_columns(tmp_path, capsys):
-    writer = Writer(tmp_path, 0, 100)
+    writer = RunLog(tmp_path, 0, 100)
     writer.write(10, {f"loss/a_long_name_{i}": 1 / 3 for i in range(9)})
     writer.close()
     (line,) = capsys.readouterr().err.splitlines()
@@ -120,7 +128,7 @@ def test_a_line_has_80_columns(tmp_path, capsys):
 
 
 def test_scores_that_are_not_shown_are_written(tmp_path, capsys):
-    writer = Writer(tmp_path, 0, 100, [COLUMNS["kl"]])
+    writer = RunLog(tmp_path, 0, 100, [COLUMNS["kl"]])
     writer.write(10, {"kl": 0.5, "kl/se": 0.1, "jsd": 0.25, "jsd/se": 0.01})
     writer.close()
     assert capsys.readouterr().err.strip() == "step 10: reverse KL (nats) ↓ 0.5 ± 0.1"
@@ -142,7 +150,7 @@ class Clock:
 @pytest.mark.parametrize(("seconds", "shown"), [(0.5, "20.0 steps/s"), (25.0, "2.5 s/step")])
 def test_speed_is_that_of_steps_without_compiling_and_measuring(tmp_path, monkeypatch, capsys, seconds, shown):
     """The time that is left counts measuring as it was until now."""
-    clock, writer = Clock(monkeypatch), Writer(tmp_path, 0, 1000)
+    clock, writer = Clock(monkeypatch), RunLog(tmp_path, 0, 1000)
     for step in (10, 20, 30):
         with writer.calling(10):
             clock.wait(40 if step == 10 else 0)  # compiles
@@ -171,7 +179,7 @@ def test_calls_that_overlap_count_once(monkeypatch):
 
 @pytest.mark.parametrize("name", [ROWS, "tensorboard/events.out.tfevents.0000000000"])
 def test_full_disk_is_one_line_that_names_the_file(tmp_path, name):
-    writer = Writer(tmp_path, 0, 100)
+    writer = RunLog(tmp_path, 0, 100)
     (tmp_path / name).unlink()
     (tmp_path / name).symlink_to("/dev/full")
     for write in (lambda: writer.write(10, {"loss/gen": 1.0}), writer.sync):
@@ -184,10 +192,10 @@ def test_full_disk_is_one_line_that_names_the_file(tmp_path, name):
 
 def test_a_folder_that_is_taken_away_is_not_made_again(tmp_path):
     (tmp_path / "run").mkdir()
-    writer = Writer(tmp_path / "run", 0, 100)
+    writer = RunLog(tmp_path / "run", 0, 100)
     writer.write(10, {"loss/gen": 1.0})
     shutil.rmtree(tmp_path / "run")
-    for write in (lambda: writer.write(20, {}), writer.sync, lambda: Writer(tmp_path / "run" / "deeper", 0, 100)):
+    for write in (lambda: writer.write(20, {}), writer.sync, lambda: RunLog(tmp_path / "run" / "deeper", 0, 100)):
         with pytest.raises(UserError, match="could not be written: No such file or directory"):
             write()
     assert not (tmp_path / "run").exists()

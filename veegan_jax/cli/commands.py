@@ -51,12 +51,10 @@ def train_and_print(options: Options) -> str | None:
         return train_row(config, options.workdir, options.row).stopped_by
     if config.compare and jax.process_count() > 1:
         raise UserError("a comparison is trained by one process; several can train one row of it: --row NAME")
-    run, written = (
-        (compare, "a folder for each row") if config.compare else (train, "metrics.jsonl, tensorboard/, pictures/")
-    )
-    outcome = run(config, options.workdir)
-    if outcome.table:
-        print(f"{outcome.table}\n\n{options.workdir}: results.md, results.json, {written}", flush=True)
+    outcome = (compare if config.compare else train)(config, options.workdir)
+    if outcome.short_table is not None:
+        all_scores = f"all scores, how they are defined, and published ones: {options.workdir}/results.md"
+        print(f"{outcome.short_table}\n\n{all_scores}", flush=True)
         # A comparison's report takes minutes, and other processes would wait for that of theirs.
         if options.report and not config.compare and jax.process_count() == 1:
             _report_if_possible(options)

@@ -43,11 +43,12 @@ def evaluate(options: Options) -> None:
         kept = [evaluation.measure(p, run.rejection(budget, i).generate)[0] for i, p in enumerate(run.replicas)]
         rows[f"+ rejection, K = {budget:g}"] = kept
         more = {"rejection": {"budget": budget, "replicas": kept}}
-    ceiling = evaluation.measure_real()
-    table = tables.table(evaluation, rows, ceiling)
-    print(table)  # before it is written, because the folder may be read-only
+    ceiling = evaluation.real
+    table, short_table = tables.tables(evaluation, rows, ceiling)
+    print(short_table, flush=True)  # before the whole table is written, because the folder may be read-only
     stem = _outdir(options) / f"evaluation_step{run.step}{_kept_as(options)}"
     tables.save_results(stem, evaluation, run.step, scores, ceiling, table, **more)
+    print(f"\nall scores, how they are defined, and published ones: {stem}.md")
 
 
 def sample(options: Options) -> None:

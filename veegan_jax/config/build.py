@@ -14,7 +14,7 @@ from veegan_jax.config.check import check_jax, validate
 from veegan_jax.config.fields import REGISTRIES
 from veegan_jax.data.base import DataSpec, Source
 from veegan_jax.errors import UserError, suggestion
-from veegan_jax.metrics import METRICS, Column, default_best
+from veegan_jax.metrics import METRICS, Column, default_best, headline
 from veegan_jax.metrics.latent import RECONSTRUCTOR_COLUMNS
 from veegan_jax.models.network import STATISTICS, Nets, packed, spectrally_normalised
 from veegan_jax.objectives.base import NetsAndDims, Objective
@@ -62,6 +62,11 @@ class Experiment(NamedTuple):
         """The column by which checkpoints are ranked."""
         named = [column for column in self.columns if column.name == self.config.best_metric]
         return named[0] if named else default_best(self.columns)
+
+    @property
+    def headline(self) -> tuple[Column, ...]:
+        """The columns that the terminal shows, the most important first; see `metrics.headline`."""
+        return headline(self.columns, self.best_metric)
 
     @property
     def num_eval(self) -> int:

@@ -51,7 +51,8 @@ GROUPS: Mapping[str, Mapping[str, Field]] = {
         "model": Field("mlp", "The architecture; the options of each are the section of its name.", choices=MODELS),
         "plugins": Field(
             "",
-            "The modules that add methods, data, architectures and metrics, joined by commas; `--plugin` sets it.",
+            "The modules that add methods, data, architectures, metrics and writers, joined by commas; `--plugin` sets "
+            "it.",
         ),
         "latent_dim": Field(64, "The number of dimensions K of the latent z.", minimum=1),
         "noise_dim": Field(0, "The number of dimensions of the generator's own noise ε; 0 for none.", minimum=0),
@@ -166,6 +167,14 @@ GROUPS: Mapping[str, Mapping[str, Field]] = {
             "The score by which a checkpoint is the best, one of those that the data have. Empty for the "
             "(K+1)-bin KL of mixtures (`bin_kl`), the reverse KL of other modes and classes (`kl`), and the smaller of "
             "clipped density and clipped coverage of images without labels (`fidelity_diversity`).",
+        ),
+    },
+    "What is written": {
+        "writers": Field(
+            "tensorboard",
+            "The writers of scalars and pictures beside `metrics.jsonl`, joined by commas: 'tensorboard', 'csv' (the "
+            "rows as `metrics.csv`), 'wandb' (Weights & Biases), and those of plug-ins; empty for none. A run may be "
+            "resumed with others.",
         ),
     },
     "Comparison": {

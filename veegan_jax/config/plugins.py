@@ -1,4 +1,4 @@
-"""Plug-ins: modules of other people that add methods, data, architectures and metrics, without a fork."""
+"""Plug-ins: modules of other people that add methods, data, architectures, metrics and writers, without a fork."""
 
 import importlib
 import importlib.metadata
@@ -15,12 +15,15 @@ from veegan_jax.objectives import OBJECTIVES
 
 # The group of entry points by whose names an installed package offers plug-ins.
 GROUP = "veegan_jax.plugins"
+# The writers that plug-ins add. Those of the project are in `storage.writers`, which is in a higher room.
+WRITERS: dict[str, Any] = {}
 # What a plug-in may define: a dictionary of each name, whose entries are added to the registry.
 REGISTRIES: dict[str, dict[str, Any]] = {
     "OBJECTIVES": OBJECTIVES,
     "SOURCES": SOURCES,
     "MODELS": MODELS,
     "METRICS": METRICS,
+    "WRITERS": WRITERS,
 }
 
 

@@ -95,12 +95,13 @@ def draw_samples(samples: np.ndarray, real: np.ndarray | None, title: str) -> "F
 
 
 @_plain
-def draw_film(frames: Mapping[int, np.ndarray], real: np.ndarray) -> "Figure":
+def draw_film(frames: Mapping[int, np.ndarray], real: np.ndarray, title: str = "") -> "Figure":
     """Draws points of the plane over the real density, at up to `FRAMES` steps of a run.
 
     Args:
         frames: samples by step, `{step: [N, 2]}`; where there are none, the figure is empty.
         real: held-out real examples, `[M, 2]`.
+        title: the title of the figure; empty for none.
     """
     if not frames:
         return _figure(figsize=(3, 3.2))
@@ -109,6 +110,8 @@ def draw_film(frames: Mapping[int, np.ndarray], real: np.ndarray) -> "Figure":
     columns = min(4, len(chosen))
     rows = -(-len(chosen) // columns)
     figure = _figure(figsize=(3 * columns, 3.2 * rows))
+    if title:
+        figure.suptitle(title)
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for axis in axes[len(chosen) :]:
         axis.axis("off")
@@ -166,22 +169,24 @@ def _line(axis: "Axes", one: Curve, name: str, label: str, color: str) -> None:
 
 
 @_plain
-def draw_pairs(x: np.ndarray, reconstructions: np.ndarray) -> "Figure":
+def draw_pairs(x: np.ndarray, reconstructions: np.ndarray, name: str = "") -> "Figure":
     """Draws real examples and their reconstructions G(F(x)): images one above the other, points joined by a line.
 
     Args:
         x: real examples, `[N, 2]` or images `[N, H, W, C]` in [−1, 1].
         reconstructions: G(F(x)) of each example, in the shape of `x`.
+        name: what the title calls the model; empty for nothing.
     """
+    whose = f"{name}: " if name else ""
     if x.shape[1:] == (2,):
         figure = _figure(figsize=(5, 5))
-        _arrows(figure.subplots(), x, reconstructions, "G(F(x))", LINES)
+        _arrows(figure.subplots(), x, reconstructions, "G(F(x))", LINES, whose)
         return figure
     columns = min(GRID, len(x))
     rows = min(PAIRS // 2, len(x) // columns)
     stacked = [part[row * columns : (row + 1) * columns] for row in range(rows) for part in (x, reconstructions)]
     figure = _figure(figsize=(6, 0.7 * 2 * rows))
-    _tiles(figure.subplots(), np.concatenate(stacked), columns, "x, and G(F(x)) below it")
+    _tiles(figure.subplots(), np.concatenate(stacked), columns, f"{whose}x, and G(F(x)) below it")
     return figure
 
 
@@ -283,9 +288,11 @@ def _figure(figsize: tuple[float, float], layout: Literal["constrained"] | None 
     return Figure(figsize=figsize, dpi=120, layout=layout)
 
 
-def _arrows(axis: "Axes", x: np.ndarray, reconstructions: np.ndarray, heading: str, lines: int) -> None:
+def _arrows(
+    axis: "Axes", x: np.ndarray, reconstructions: np.ndarray, heading: str, lines: int, whose: str = ""
+) -> None:
     """Draws points `[N, 2]` and their reconstructions over one another, and joins the first few by lines."""
-    _density(axis, reconstructions, x, f"x (blue) → {heading} (red)")
+    _density(axis, reconstructions, x, f"{whose}x (blue) → {heading} (red)")
     for a, b in zip(x[:lines], reconstructions[:lines], strict=True):
         axis.plot([a[0], b[0]], [a[1], b[1]], color="0.5", linewidth=0.4)
 

@@ -183,8 +183,9 @@ class Evaluation(Scorer):
             scores |= self._try(PRIOR_GAP, lambda: prior_gap(encode(self.sampler.real(n, REAL_SEED))))
         return scores, x
 
-    def measure_real(self) -> Scores:
-        """Returns the ceiling: the scores of as many held-out real examples, and of latents of the prior itself."""
+    @functools.cached_property
+    def real(self) -> Scores:
+        """The ceiling: the scores of as many held-out real examples, and of latents of the prior itself."""
         n = self.experiment.num_eval
         scores = self.score_real()
         if self.experiment.objective.encode:

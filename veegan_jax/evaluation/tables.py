@@ -2,6 +2,7 @@
 
 import json
 import math
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -16,6 +17,21 @@ from veegan_jax.evaluation.scores import Evaluation, Scores
 from veegan_jax.metrics import COLUMNS, Column
 from veegan_jax.storage.files import write_atomically
 from veegan_jax.storage.versions import versions
+
+# The width of a terminal, and of the name of a row and a line of a heading there.
+WIDTH, NAME, HEADING = 80, 40, 15
+
+
+class Tables(NamedTuple):
+    """The scores of models beside those of real data.
+
+    Attributes:
+        table: all scores, with published figures and notes, as Markdown.
+        short_table: the main scores, for a terminal of 80 columns.
+    """
+
+    table: str
+    short_table: str
 
 
 def mean_and_error(replicas: Sequence[Scores]) -> tuple[Scores, Scores]:
@@ -37,8 +53,8 @@ def as_row(replicas: Sequence[Scores]) -> Scores:
     return {**mean, **({f"{name}/se": value for name, value in error.items()} if len(replicas) > 1 else {})}
 
 
-def table(evaluation: Evaluation, rows: Mapping[str, Sequence[Scores]], real: Scores) -> str:
-    """Returns the scores of models, the real-data row and the published figures, as Markdown.
+def tables(evaluation: Evaluation, rows: Mapping[str, Sequence[Scores]], real: Scores) -> Tables:
+    """Returns the scores of models, the real-data row and the published figures.
 
     Args:
         evaluation: what the rows have in common: data, samples, seeds, metrics.
@@ -48,7 +64,34 @@ def table(evaluation: Evaluation, rows: Mapping[str, Sequence[Scores]], real: Sc
     config = evaluation.experiment.config
     scores = {**rows, "real data": [real]}
     notes = [*protocol(evaluation), seeds_note(range(config.seed, config.seed + config.num_seeds))]
-    return score_table(config.data, evaluation.columns, scores, notes, evaluation.num, published(config))
+    table = score_table(config.data, evaluation.columns, scores, notes, evaluation.num, published(config))
+    return Tables(table, short_table(config.data, evaluation.experiment.headline, scores, evaluation.num))
+
+
+def short_table(data: str, headline: Sequence[Column], rows: Mapping[str, Sequence[Scores]], num: int) -> str:
+    """Returns scores as text of at most 80 columns, for a terminal.
+
+    Args:
+        data: the name of the data, for the first heading.
+        headline: the columns, the most important first, of which as many are shown as there is room for.
+        rows: the scores of each row's replicas; none for a row that has diverged.
+        num: the number of samples of a row.
+    """
+    texts = {name: score_texts(replicas, num, digits=2) for name, replicas in rows.items()}
+    measured = [column for column in headline if any(column.name in row for row in texts.values())]
+    for room in range(len(measured), 0, -1):
+        shown = [column for column in COLUMNS.values() if column in measured[:room]]
+        titles = ["\n".join(textwrap.wrap(column.title, HEADING)) for column in shown]
+        body = [[_cut(name), *(row.get(column.name, "–") for column in shown)] for name, row in texts.items()]
+        headings, align = [_cut(data), *titles], ["left", *["right"] * room]
+        lines = tabulate(body, headings, tablefmt="simple", disable_numparse=True, colalign=align)
+        if max(map(len, lines.splitlines())) <= WIDTH:
+            break
+    return lines if measured else ""
+
+
+def _cut(name: str) -> str:
+    return name if len(name) <= NAME else f"{name[: NAME - 1]}…"
 
 
 def protocol(evaluation: Evaluation) -> list[str]:
@@ -133,8 +176,11 @@ def grouped_table(groups: Sequence[Group], notes: Iterable[str]) -> str:
     return f"{lines}\n\n" + "; ".join(filter(None, notes)) + "."
 
 
-def score_texts(replicas: Sequence[Scores], num: int) -> dict[str, str]:
-    """Returns the text of each score; "≥" stands before one that is as large as `num` samples can show."""
+def score_texts(replicas: Sequence[Scores], num: int, digits: int = 4) -> dict[str, str]:
+    """Returns the text of each score; "≥" stands before one that is as large as `num` samples can show.
+
+    A standard error has this number of digits.
+    """
     if not replicas:
         return {}
     mean, error = mean_and_error(replicas)
@@ -142,7 +188,7 @@ def score_texts(replicas: Sequence[Scores], num: int) -> dict[str, str]:
     def text(name: str) -> str:
         limit = COLUMNS[name].limit if name in COLUMNS else None
         bound = "≥ " if limit and any(replica[name] >= limit(num) for replica in replicas) else ""
-        return bound + number(mean[name]) + (f" ± {number(error[name])}" if len(replicas) > 1 else "")
+        return bound + number(mean[name]) + (f" ± {number(error[name], digits)}" if len(replicas) > 1 else "")
 
     return {name: text(name) for name in mean}
 
@@ -183,9 +229,9 @@ def save_results(
     write_atomically(stem.with_name(f"{stem.name}.md"), markdown + "\n")
 
 
-def number(value: float) -> str:
-    """Returns a score as text: whole from 1,000 to 1e15, with four digits elsewhere."""
+def number(value: float, digits: int = 4) -> str:
+    """Returns a score as text: whole from 1,000 to 1e15, with four digits, or another number of them, elsewhere."""
     if not math.isfinite(value):
         return str(value)
     whole = abs(value) < 1e15 and (abs(value) >= 999.95 or float(value).is_integer())
-    return f"{value:,.0f}" if whole else f"{value:.4g}"
+    return f"{value:,.0f}" if whole else f"{value:.{digits}g}"

@@ -1,30 +1,38 @@
 """The README of a run's folder: what a stranger who finds the folder has to know."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 from ml_collections import ConfigDict
 from tabulate import tabulate
 
-from veegan_jax.config.convert import read_json
+from veegan_jax.config.convert import effective, read_json
+from veegan_jax.config.fields import defaults, leaves
 from veegan_jax.evaluation.tables import beside_real
 from veegan_jax.storage.files import write_atomically
 from veegan_jax.storage.folder import DATA
 from veegan_jax.storage.history import read_history
 
-CARD = """# {method} on {data}
+CARD = """# {name} on {data}
 
 A run of veegan_jax that reached its last step, {step:,}. {seeds}
 
 {scores}
 
-All scores and how they are defined: `results.md`; the numbers: `results.json`. A page to look at is
-`report.html`, which `--mode report` writes.
+## What is here
+
+{files}
 
 ## How it was made
 
 {facts}
 
-`config.json` has every field.
+## Config
+
+{fields}
+
+`config.json` has every field, and is a config itself.
 
 ## How to use it
 
@@ -42,9 +50,61 @@ veegan-jax --mode report --workdir .
 ```
 """
 
+# What a run writes, in the order in which a stranger should look.
+FILES = {
+    "results.md": "all scores, beside published figures, and how they are defined",
+    "results.json": "the numbers behind it",
+    "report.html": "a page to look at; `--mode report` writes it",
+    "pictures": "samples at each measurement, reconstructions, and the scores over the steps",
+    "metrics.jsonl": "losses and scores by step",
+    "metrics.csv": "the same for a spreadsheet",
+    "tensorboard": "the same for `tensorboard --logdir .`",
+    "wandb": "the same for Weights & Biases",
+    "checkpoints": "the model: the latest steps, and the best",
+    "samples": "the samples behind `pictures/samples_over_time.png`",
+    "config.json": "every field of the run",
+    "data.json": "what the data held",
+    "log.txt": "what was printed",
+    "history.jsonl": "which processes trained it",
+}
 
-def write_card(workdir: Path, config: ConfigDict) -> None:
+
+def changed_fields(config: ConfigDict) -> str:
+    """Returns the fields that differ from the defaults, with these, as a Markdown table."""
+    changed = [(name, value, usual) for name, value, usual in _fields(config) if value != usual]
+    return tabulate(changed, ["field", "value", "default"], tablefmt="github", disable_numparse=True)
+
+
+def fields_table(config: ConfigDict) -> str:
+    """Returns all fields of a run as Markdown: first those that differ from the defaults, and then the others."""
+    same = [(name, value) for name, value, usual in _fields(config) if value == usual]
+    others = tabulate(same, ["field", "value"], tablefmt="github", disable_numparse=True)
+    return f"Fields that differ from the defaults:\n\n{changed_fields(config)}\n\nThe others:\n\n{others}"
+
+
+def _files(workdir: Path) -> list[tuple[str, str]]:
+    """Returns the name and the content of what is in the folder, or as `report.html` comes later."""
+    there = [name for name in FILES if (workdir / name).exists() or name == "report.html"]
+    return [(f"`{name}{'/' * (workdir / name).is_dir()}`", FILES[name]) for name in there]
+
+
+def _fields(config: ConfigDict) -> list[tuple[str, str, str]]:
+    """Returns the name, the value and the default of each field that a run depends on, as texts."""
+    usual = {name: _text(value) for name, value in leaves(json.loads(json.dumps(defaults())))}
+    return [(f"`{name}`", _text(value), usual[name]) for name, value in leaves(effective(config))]
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False).replace("|", "\\|")
+
+
+def write_card(workdir: Path, name: str, config: ConfigDict) -> None:
     """Writes README.md into the folder of a finished run.
+
+    Args:
+        workdir: the folder.
+        name: what tables and pictures call the model.
+        config: the config of the run.
 
     Raises:
         UserError: if it cannot be written.
@@ -68,13 +128,15 @@ def write_card(workdir: Path, config: ConfigDict) -> None:
     facts += [(name, version) for name, version in results["versions"].items() if version]
     last = config.seed + config.num_seeds - 1
     text = CARD.format(
-        method=config.objective,
+        name=name,
         data=config.data,
         step=results["step"],
         seeds=f"Seed {config.seed}."
         if config.num_seeds == 1
         else f"Seeds {config.seed} to {last}, mean ± standard error.",
         scores=beside_real(results["replicas"], results["real"], results["samples"]),
+        files=tabulate(_files(workdir), ["file", "content"], tablefmt="github", disable_numparse=True),
+        fields=changed_fields(config),
         facts=tabulate(facts, ["what", "value"], tablefmt="github", disable_numparse=True),
     )
     write_atomically(workdir / "README.md", text)

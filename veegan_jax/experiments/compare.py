@@ -1,6 +1,7 @@
 """A comparison: several methods on the same data, nets, budget and seeds, as one table."""
 
 import json
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,12 +14,13 @@ from veegan_jax.config.convert import comparison, effective
 from veegan_jax.errors import NonFiniteError, UserError, suggestion
 from veegan_jax.evaluation import plots
 from veegan_jax.evaluation.scores import Evaluation
-from veegan_jax.evaluation.tables import table
+from veegan_jax.evaluation.tables import WIDTH, Tables, tables
 from veegan_jax.experiments.cells import DIVERGED, RESULTS, Cell, draw_rows, finished, real_scores
 from veegan_jax.experiments.run import Outcome, train
 from veegan_jax.parallel import processes
 from veegan_jax.storage.files import write_atomically
 from veegan_jax.storage.folder import check_or_write_config, locked
+from veegan_jax.storage.writers import chosen_writers
 from veegan_jax.train.compile import select_devices
 
 
@@ -35,6 +37,7 @@ def compare(config: ConfigDict, workdir: Path) -> Outcome:
     evaluations = {name: Evaluation(build(row)) for name, row in rows.items()}
     for row in rows.values():
         select_devices(row)
+        chosen_writers(row.writers)
     with locked(workdir):
         for name, row in rows.items():
             contents = evaluations[name].experiment.source.contents
@@ -42,7 +45,7 @@ def compare(config: ConfigDict, workdir: Path) -> Outcome:
         cells = {}
         for name, row in rows.items():
             if (cell := finished(workdir / name, row)) is None:
-                outcome = train_or_diverge(row, workdir / name)
+                outcome = train_or_diverge(row, workdir / name, name)
                 # No row needs another row's programs, and Linux grants a process only a limited number of memory maps.
                 jax.clear_caches()
                 if outcome.stopped_by:
@@ -51,7 +54,8 @@ def compare(config: ConfigDict, workdir: Path) -> Outcome:
             assert cell is not None
             cells[name] = cell
             print(f"{name}: {cell.diverged or 'done'}", flush=True)
-        return Outcome(config.num_steps, _write_table(next(iter(evaluations.values())), cells, workdir), None)
+        table, short_table = _write_table(next(iter(evaluations.values())), cells, workdir)
+        return Outcome(config.num_steps, table, None, short_table)
 
 
 def train_row(config: ConfigDict, workdir: Path, name: str) -> Outcome:
@@ -65,16 +69,17 @@ def train_row(config: ConfigDict, workdir: Path, name: str) -> Outcome:
         raise UserError(f"--row is {name!r}; {suggestion(name, rows) if rows else 'this config compares nothing'}")
     if processes.broadcast(np.bool_(finished(workdir / name, rows[name]) is not None)):
         return Outcome(config.num_steps, None, None)
-    return train_or_diverge(rows[name], workdir / name)
+    return train_or_diverge(rows[name], workdir / name, name)
 
 
-def train_or_diverge(config: ConfigDict, folder: Path) -> Outcome:
-    """Trains a row, which is finished then unless a signal stops it; if it diverges, a file in its folder says so.
+def train_or_diverge(config: ConfigDict, folder: Path, name: str) -> Outcome:
+    """Trains the row of this name, which is finished then unless a signal stops it.
 
-    JSON has no numbers that are not finite, so a model with such a score has diverged too.
+    If it diverges, a file in its folder says so. JSON has no numbers that are not finite, so a model with such a score
+    has diverged too.
     """
     try:
-        outcome = train(config, folder)
+        outcome = train(config, folder, name)
         reason = "" if outcome.stopped_by else f"a score of step {config.num_steps} is not finite"
     except NonFiniteError as error:
         outcome, reason = Outcome(config.num_steps, None, None), str(error).partition(";")[0]
@@ -83,15 +88,16 @@ def train_or_diverge(config: ConfigDict, folder: Path) -> Outcome:
     return outcome
 
 
-def _write_table(evaluation: Evaluation, cells: Mapping[str, Cell], workdir: Path) -> str:
+def _write_table(evaluation: Evaluation, cells: Mapping[str, Cell], workdir: Path) -> Tables:
     """Writes the results and the curves of all rows, and returns their table."""
     scores = {name: cell.replicas for name, cell in cells.items()}
     real = real_scores(cells.values())
-    markdown = table(evaluation, scores, real)
+    table, short_table = tables(evaluation, scores, real)
     if diverged := [f"{name}: {cell.diverged}" for name, cell in cells.items() if cell.diverged]:
-        markdown += "\n\nDiverged: " + "; ".join(diverged) + "."
+        note = "Diverged: " + "; ".join(diverged) + "."
+        table, short_table = f"{table}\n\n{note}", f"{short_table}\n\n{textwrap.fill(note, WIDTH)}"
     write_atomically(workdir / RESULTS, json.dumps({"rows": scores, "real": real}, indent=2) + "\n")
-    write_atomically(workdir / "results.md", markdown + "\n")
+    write_atomically(workdir / "results.md", table + "\n")
     if plots.installed():
         plots.save(draw_rows({name: [cell] for name, cell in cells.items()}), workdir / "curves.png")
-    return markdown
+    return Tables(table, short_table)

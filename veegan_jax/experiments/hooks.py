@@ -3,6 +3,8 @@
 All of them run in the process that writes, and raise UserError, naming the file, where one cannot be written.
 """
 
+import functools
+import logging
 import math
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -16,22 +18,27 @@ import numpy as np
 from veegan_jax.config.build import Experiment
 from veegan_jax.config.convert import effective
 from veegan_jax.data.base import Source
+from veegan_jax.errors import UserError, one_line
 from veegan_jax.evaluation import plots
 from veegan_jax.evaluation.curves import curve
+from veegan_jax.evaluation.latents import labelled_latents
 from veegan_jax.evaluation.scores import MODEL_SEED, REAL_SEED, Evaluation, Scores
-from veegan_jax.evaluation.tables import as_row, save_results, table
-from veegan_jax.experiments.card import write_card
+from veegan_jax.evaluation.tables import Tables, as_row, save_results, tables
+from veegan_jax.experiments.card import fields_table, write_card
 from veegan_jax.inference.model import Sampler
 from veegan_jax.objectives.base import Params, Statistics
 from veegan_jax.storage.checkpoint import Checkpoints, Restored
 from veegan_jax.storage.files import replacing
 from veegan_jax.storage.folder import check_or_write_config, data_changes, locked
 from veegan_jax.storage.history import History
-from veegan_jax.storage.logs import Writer, read_rows
+from veegan_jax.storage.logs import RunLog, read_rows
 from veegan_jax.storage.versions import differences, unusual_settings, versions
+from veegan_jax.storage.writers import chosen_writers
 from veegan_jax.train.compile import abstract_state
 from veegan_jax.train.loop import Row, diverged
 from veegan_jax.train.state import TrainState
+
+_log = logging.getLogger("veegan_jax")
 
 
 class OpenRun(NamedTuple):
@@ -40,9 +47,10 @@ class OpenRun(NamedTuple):
     Attributes:
         evaluation: measures the run's models.
         workdir: the folder.
+        name: what tables and pictures call the model: the name of a comparison's row, or else of the method.
         checkpoints: the checkpoints in the folder.
         models: makes the run's models from its states.
-        writer: the rows, events and progress line of the run.
+        log: the rows, writers and progress line of the run.
         restored: the checkpoint from which the run resumes; None for a run that begins.
         history: notes when and how this process trains.
     """
@@ -50,38 +58,44 @@ class OpenRun(NamedTuple):
     evaluation: Evaluation
     models: "Models"
     workdir: Path
+    name: str
     checkpoints: Checkpoints
-    writer: Writer
+    log: RunLog
     restored: Restored | None
     history: History
 
 
 @contextmanager
-def open_run(evaluation: Evaluation, workdir: Path, num_devices: int) -> Iterator[OpenRun]:
+def open_run(evaluation: Evaluation, workdir: Path, name: str, num_devices: int) -> Iterator[OpenRun]:
     """Locks the folder, reads the newest whole checkpoint, and prints what begins.
 
     Raises:
-        UserError: if the folder cannot be written, is in use or another run's, or no checkpoint there is whole.
+        UserError: if a writer is wrong, the folder cannot be written, is in use or another run's, or no checkpoint
+            there is whole.
     """
     experiment = evaluation.experiment
-    config = experiment.config
+    config, fields = experiment.config, effective(experiment.config)
+    chosen_writers(config.writers)
     with locked(workdir):
-        check_or_write_config(workdir, effective(config), experiment.source.contents)
+        check_or_write_config(workdir, fields, experiment.source.contents)
         kept = {"keep_latest": config.keep_latest, "keep_best": config.keep_best}
         with closing(Checkpoints(workdir, best_metric=experiment.best_metric, **kept)) as checkpoints:
             # Tracing the state's shapes takes a second on large nets.
             restored = checkpoints.restore(abstract_state(experiment)) if checkpoints.steps() else None
-            # A line of the terminal has room for two scores: the first, as the number of modes, and the one that ranks.
-            headline = list(dict.fromkeys([*experiment.columns[:1], experiment.best_metric]))
-            with closing(Writer(workdir, restored.step if restored else 0, config.num_steps, headline)) as writer:
+            step = restored.step if restored else 0
+            # A line of the terminal has room for two scores.
+            log = RunLog(workdir, step, config.num_steps, experiment.headline[:2], config.writers, fields)
+            with closing(log):
                 for line in (
                     *banner(config, num_devices, workdir, restored),
                     about_nets(experiment),
                     *about_data(experiment.source, workdir),
                 ):
-                    writer.say(line)
-                history = History(workdir, restored.step if restored else 0, versions(effective(config)))
-                yield OpenRun(evaluation, Models(evaluation.sampler), workdir, checkpoints, writer, restored, history)
+                    log.say(line)
+                log.text("config", fields_table(config))
+                history = History(workdir, step, versions(fields))
+                models = Models(evaluation.sampler)
+                yield OpenRun(evaluation, models, workdir, name, checkpoints, log, restored, history)
 
 
 def banner(config: Any, num_devices: int, workdir: Path, restored: Restored | None) -> Iterator[str]:
@@ -134,7 +148,7 @@ def save(run: OpenRun, step: int, state: TrainState, row: Row) -> None:
     """Saves a step, unless it is saved already; an untrained state need not be saved."""
     if step == 0 or step in run.checkpoints.steps():
         return
-    run.writer.sync()  # A checkpoint must not outlive the rows before it.
+    run.log.sync()  # A checkpoint must not outlive the rows before it.
     experiment, statistics = run.evaluation.experiment, run.models.statistics(step, state)
     config = effective(experiment.config)
     run.checkpoints.save(step, state, config, row, data=experiment.spec, statistics=statistics)
@@ -168,14 +182,17 @@ class Evaluate:
     """
 
     def __init__(self, run: OpenRun):
-        self._run = run
+        self._run, self._real_written = run, False
         self.latest: tuple[int, list[Scores]] = (-1, [])
 
     def __call__(self, step: int, state: TrainState, row: Row) -> None:
-        """Measures the models of a step."""
+        """Measures the models of a step, and real data once."""
         means = as_row(self.scores(step, state))
         row.update(means)
         self._run.checkpoints.add_scores(step, means)
+        if not self._real_written:
+            self._run.log.real(self._run.evaluation.real)
+            self._real_written = True
 
     def scores(self, step: int, state: TrainState) -> list[Scores]:
         """Returns the scores of each replica at a step, which are measured once."""
@@ -200,17 +217,17 @@ def plot(run: OpenRun, step: int, state: TrainState, row: Row) -> None:
     if not plots.drawable(shape):
         return
     real = evaluation.sampler.real(plots.REAL_SHOWN, REAL_SEED)
-    figure = plots.draw_samples(samples, real, f"{config.objective} on {config.data}, step {step:,}")
+    figure = plots.draw_samples(samples, real, f"{run.name} on {config.data}, step {step:,}")
     pixels = plots.save(figure, run.workdir / "pictures" / f"samples_{step:08d}.png")
-    run.writer.picture("samples", pixels, step)
+    run.log.picture(step, "samples", pixels)
 
 
 def log(run: OpenRun, step: int, state: TrainState | None, row: Row) -> None:
     """Writes the row of a step."""
-    run.writer.write(step, row)
+    run.log.write(step, row)
 
 
-def conclude(run: OpenRun, replicas: list[Scores], step: int, state: TrainState) -> str:
+def conclude(run: OpenRun, replicas: list[Scores], step: int, state: TrainState) -> Tables:
     """Writes the table and the last pictures of a finished run.
 
     Args:
@@ -220,7 +237,7 @@ def conclude(run: OpenRun, replicas: list[Scores], step: int, state: TrainState)
         state: after that step.
 
     Returns:
-        The table, as Markdown.
+        The table.
     """
     evaluation, pictures = run.evaluation, run.workdir / "pictures"
     experiment, sampler = evaluation.experiment, evaluation.sampler
@@ -228,17 +245,30 @@ def conclude(run: OpenRun, replicas: list[Scores], step: int, state: TrainState)
     scores = [own | evaluation.invert(p) for own, p in zip(replicas, params, strict=True)]
     shape, real = experiment.source.shape, sampler.real(plots.REAL_SHOWN, REAL_SEED)
     if shape == (2,) and plots.drawable(shape):
-        film = plots.draw_film(plots.load_frames(run.workdir / "samples"), real)
+        title = f"{run.name} on {experiment.config.data}"
+        film = plots.draw_film(plots.load_frames(run.workdir / "samples"), real, title)
         plots.save(film, pictures / "samples_over_time.png")
     if experiment.objective.encode and plots.drawable(shape):
         z = sampler.encode(params[0], real)
-        plots.save(plots.draw_pairs(real, sampler.decode(params[0], z, MODEL_SEED)), pictures / "reconstructions.png")
-    ceiling = evaluation.measure_real()
+        pairs = plots.draw_pairs(real, sampler.decode(params[0], z, MODEL_SEED), run.name)
+        plots.save(pairs, pictures / "reconstructions.png")
+    ceiling = evaluation.real
     if plots.installed():
-        plots.save(plots.draw_curves({"model": curve(read_rows(run.workdir))}, ceiling), pictures / "curves.png")
-    markdown = table(evaluation, {f"{experiment.config.objective}, step {step:,}": scores}, ceiling)
-    save_results(run.workdir / "results", evaluation, step, scores, ceiling, markdown)
-    return markdown
+        plots.save(plots.draw_curves({run.name: curve(read_rows(run.workdir))}, ceiling), pictures / "curves.png")
+    made = tables(evaluation, {f"{run.name}, step {step:,}": scores}, ceiling)
+    save_results(run.workdir / "results", evaluation, step, scores, ceiling, made.table)
+    _show_latents(run, params[0])
+    return made
+
+
+def _show_latents(run: OpenRun, params: Params) -> None:
+    """Gives the writers the model's latents; where that fails, a warning says so, since the run itself has no error."""
+    try:
+        run.log.latents(functools.partial(labelled_latents, run.evaluation, params))
+    except (UserError, OSError, MemoryError):
+        raise
+    except Exception as error:
+        _log.warning("latents cannot be shown, and are left out: %s", one_line(error))
 
 
 def end_history(run: OpenRun, step: int) -> None:
@@ -246,4 +276,4 @@ def end_history(run: OpenRun, step: int) -> None:
     run.history.end(step)
     config = run.evaluation.experiment.config
     if step == config.num_steps:
-        write_card(run.workdir, config)
+        write_card(run.workdir, run.name, config)

@@ -31,6 +31,7 @@ from veegan_jax.experiments.cells import (
 from veegan_jax.experiments.compare import train_or_diverge
 from veegan_jax.metrics import COLUMNS
 from veegan_jax.storage.files import write_atomically
+from veegan_jax.storage.writers import chosen_writers
 from veegan_jax.train.compile import select_devices
 
 # The columns of a data set in a table of several.
@@ -236,6 +237,7 @@ def _what_is_wrong(config: ConfigDict) -> str:
     try:
         Evaluation(build(config))
         select_devices(config)
+        chosen_writers(config.writers)
     except UserError as error:
         return one_line(error)
     return ""
@@ -268,7 +270,7 @@ def _compute(unit: Unit, workdir: Path, folder: Path) -> str | None:
     if read_cell(path, unit.config) is None:
         if (cell := finished(run, unit.config)) is None:
             _say(f"{unit.name}: {unit.config.num_steps:,} steps")
-            outcome = train_or_diverge(unit.config, run)
+            outcome = train_or_diverge(unit.config, run, unit.row)
             # No unit needs another unit's programs, and Linux grants a process only a limited number of memory maps.
             jax.clear_caches()
             if outcome.stopped_by:

@@ -14,6 +14,7 @@ from ml_collections import ConfigDict
 
 from veegan_jax.config.build import Experiment, build
 from veegan_jax.evaluation.scores import Evaluation
+from veegan_jax.evaluation.tables import Tables
 from veegan_jax.experiments.hooks import (
     Evaluate,
     OpenRun,
@@ -39,15 +40,28 @@ from veegan_jax.train.state import TrainState
 
 
 class Outcome(NamedTuple):
-    """How training ended: the last step, the table if it finished, and the signal that stopped it if one did."""
+    """How training ended: the last step, the tables if it finished, and the signal that stopped it if one did.
+
+    Attributes:
+        step: the last step.
+        table: all scores as Markdown, as `results.md` has them; None if it is not finished.
+        stopped_by: the signal; None if no signal stopped it.
+        short_table: what fits a terminal of 80 columns; None if it is not finished.
+    """
 
     step: int
     table: str | None
     stopped_by: str | None
+    short_table: str | None = None
 
 
-def train(config: ConfigDict, workdir: Path) -> Outcome:
+def train(config: ConfigDict, workdir: Path, name: str = "") -> Outcome:
     """Trains the run of this config in this folder, or resumes it.
+
+    Args:
+        config: the config.
+        workdir: the folder.
+        name: what tables and pictures call the model, as the row of a comparison; empty for the name of the method.
 
     Raises:
         UserError: if the config or the folder is wrong or in use (before anything is compiled), nothing whole can be
@@ -58,7 +72,7 @@ def train(config: ConfigDict, workdir: Path) -> Outcome:
     devices = select_devices(config)
     with StopSignals() as stop, ExitStack() as opened:
         # Process 0 alone reads and writes. The others never call what needs the folder, so they may pretend to have it.
-        start = partial(open_run, evaluation, workdir, len(devices))
+        start = partial(open_run, evaluation, workdir, name or config.objective, len(devices))
         run = cast(OpenRun, run_on_primary("the start", lambda: opened.enter_context(start())))
         restored = run.restored if run else None
         state, step = (restored.state, restored.step) if restored else (_first_state(evaluation), 0)
@@ -76,7 +90,7 @@ def train(config: ConfigDict, workdir: Path) -> Outcome:
         ]
         due = hooks[-1].due(step, config.num_steps)
         # A kill may have come between the save of a step and its scores and row, which are made now.
-        if broadcast(np.bool_(restored is not None and run.writer.last_step < step and due)):
+        if broadcast(np.bool_(restored is not None and run.log.last_step < step and due)):
             call_hooks(hooks, step, config.num_steps, state, dict(restored.meta.get("losses", {})) if restored else {})
 
         batches = Batches(experiment.source, config.batch_size, devices, step)
@@ -88,21 +102,21 @@ def train(config: ConfigDict, workdir: Path) -> Outcome:
             num_steps=config.num_steps,
             steps_per_call=config.steps_per_call,
             stop_asked=stop.asked,
-            progress=run.writer.advance if run else lambda step: None,
+            progress=run.log.advance if run else lambda step: None,
             overlap=len(devices) == 1,
         )
 
-        def end() -> str | None:
+        def end() -> Tables | None:
             check_finite(step, state, {})
             save(run, step, state, {})
             finished = step == config.num_steps
-            table = conclude(run, evaluate.scores(step, state), step, state) if finished else None
+            made = conclude(run, evaluate.scores(step, state), step, state) if finished else None
             run.checkpoints.wait()
             end_history(run, step)
-            return table
+            return made
 
-        table = run_on_primary(f"the end, step {step}", end)
-        return Outcome(step, table, None if step == config.num_steps else stop.received)
+        table, short_table = run_on_primary(f"the end, step {step}", end) or (None, None)
+        return Outcome(step, table, None if step == config.num_steps else stop.received, short_table)
 
 
 def _first_state(evaluation: Evaluation) -> TrainState:
@@ -124,7 +138,7 @@ def _calls(
     compiled = functools.cache(partial(fused_step, experiment, devices))
 
     def advance(state: TrainState, n: int) -> tuple[TrainState, Scalars]:
-        with run.writer.calling(n) if run else nullcontext():
+        with run.log.calling(n) if run else nullcontext():
             return compiled(n)(state, batches.take(n))
 
     return advance

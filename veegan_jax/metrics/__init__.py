@@ -32,6 +32,9 @@ COLUMNS: dict[str, Column] = {
 # quality, or the reverse KL; else fidelity and diversity. Version 0.1.0 measured the second and the last only.
 RANKING = (BIN_KL, KL, FIDELITY_DIVERSITY, NDB)
 
+# The scores that a terminal shows first, since it has room for about four.
+HEADLINE = ("high_quality", "kl", "fid", "classifier_fid", "fidelity_diversity", "precision", "recall")
+
 
 def default_best(columns: Sequence[Column]) -> Column:
     """Returns the column by which checkpoints are ranked where the config names none.
@@ -41,4 +44,26 @@ def default_best(columns: Sequence[Column]) -> Column:
     return next((column for column in RANKING if column in columns), columns[0])
 
 
-__all__ = ["COLUMNS", "METRICS", "RANKING", "Column", "Comparison", "Features", "Metric", "MetricType", "default_best"]
+def headline(columns: Sequence[Column], best: Column) -> tuple[Column, ...]:
+    """Returns the columns that a terminal shows, the most important first.
+
+    They are the first column, as the number of modes, the one that ranks checkpoints, and those of `HEADLINE`, four in
+    all.
+    """
+    named = {column.name: column for column in columns}
+    return tuple(dict.fromkeys((columns[0], best, *(named[name] for name in HEADLINE if name in named))))[:4]
+
+
+__all__ = [
+    "COLUMNS",
+    "HEADLINE",
+    "METRICS",
+    "RANKING",
+    "Column",
+    "Comparison",
+    "Features",
+    "Metric",
+    "MetricType",
+    "default_best",
+    "headline",
+]

@@ -22,8 +22,8 @@ _log = logging.getLogger("veegan_jax")
 CONFIG, LOCK = "config.json", ".lock"
 # The file that says which data the run was trained on.
 DATA = "data.json"
-# The fields that say where a run is computed, and not what is computed.
-PLACEMENT_FIELDS = ("devices", "parallel", "seed_mapping", "deterministic")
+# The fields that say where a run is computed and written, and not what is computed.
+PLACEMENT_FIELDS = ("devices", "parallel", "seed_mapping", "deterministic", "writers")
 
 
 @contextmanager
@@ -89,9 +89,9 @@ def _lock(file: IO[bytes]) -> bool:
 def check_or_write_config(workdir: Path, config: Mapping[str, Any], contents: Contents | None = None) -> None:
     """Makes the folder, or checks that it holds a run of the same config and data, and writes both there.
 
-    Two differences are allowed: more steps, where no schedule depends on their number, so that a finished run can be
-    resumed; and other devices, or replicas computed in another form, which the first lines of the resumed run mention
-    where bits may differ.
+    Three differences are allowed: more steps, where no schedule depends on their number, so that a finished run can be
+    resumed; other devices, or replicas computed in another form, which the first lines of the resumed run mention where
+    bits may differ; and other writers.
 
     Raises:
         UserError: if the folder cannot be written, or holds a run of another config (the fields are listed) or data.

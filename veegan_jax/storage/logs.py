@@ -1,20 +1,23 @@
-"""What a run writes while it trains: a progress line, JSON lines and TensorBoard events."""
+"""What a run writes while it trains: a progress line, JSON lines, and what the writers of its config make of them."""
 
 import json
 import math
-import struct
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 from veegan_jax.metrics import COLUMNS, Column
 from veegan_jax.storage.files import append, sync, write_atomically
+from veegan_jax.storage.writers import Latents, Start, Writer, chosen_writers
+from veegan_jax.storage.writers.base import SPEED
 
 ROWS = "metrics.jsonl"
 # The file that keeps what is printed while a run is trained, and the columns that a line of progress has.
@@ -47,55 +50,6 @@ def read_rows(workdir: Path) -> list[dict[str, float]]:
             if isinstance(row, dict) and "step" in row:
                 rows.append(row)
     return rows
-
-
-class Events:
-    """TensorBoard's events, as `tensorboard/events.out.tfevents.NUMBER`: one file for each start of the run.
-
-    Readers take the files in the order of their names (numbers give that order, and clocks that jump would not), and
-    drop from the earlier files whatever is later than the step at which a file begins. Nothing is written in the
-    background, so that an error is raised where it happens.
-    """
-
-    def __init__(self, workdir: Path, step: int):
-        """Begins a file after `step`."""
-        folder = workdir / "tensorboard"
-        numbers = [int(path.suffix[1:]) for path in folder.glob("events.*") if path.suffix[1:].isdecimal()]
-        self.path = folder / f"events.out.tfevents.{max(numbers, default=-1) + 1:010d}"
-        write_atomically(self.path, "")
-        # tensorboardX imports PyTorch where that is installed, so commands that write no events do not import it.
-        from tensorboardX.proto.event_pb2 import SessionLog
-
-        self._put(file_version="brain.Event:2")
-        self._put(step=step + 1, session_log=SessionLog(status=SessionLog.START))
-
-    def write(self, row: Mapping[str, float], step: int) -> None:
-        """Adds scalars."""
-        from tensorboardX import summary
-        from tensorboardX.proto.summary_pb2 import Summary
-
-        values = [value for name, score in row.items() for value in summary.scalar(name, score).value]
-        self._put(step=step, summary=Summary(value=values))
-
-    def picture(self, name: str, image: np.ndarray, step: int) -> None:
-        """Adds a uint8 image `[H, W, 3]`."""
-        from tensorboardX import summary
-
-        self._put(step=step, summary=summary.image(name, image, dataformats="HWC"))
-
-    def _put(self, **fields: Any) -> None:
-        """Appends a record of an event: length, checksum of the length, data, checksum of the data."""
-        from tensorboardX.proto.event_pb2 import Event
-
-        data = Event(wall_time=time.time(), **fields).SerializeToString()
-        length = struct.pack("<Q", len(data))
-        append(self.path, b"".join((length, _checksum(length), data, _checksum(data))))
-
-
-def _checksum(data: bytes) -> bytes:
-    from tensorboardX.record_writer import masked_crc32c
-
-    return struct.pack("<I", masked_crc32c(data))
 
 
 class Pace:
@@ -143,20 +97,39 @@ class Pace:
         return f"{shown}  {left} left"
 
 
-class Writer:
+class RunLog:
     """Everything that is written of a run between `step` and `num_steps`.
 
     The methods raise UserError, naming the file, where one cannot be written.
     """
 
-    def __init__(self, workdir: Path, step: int, num_steps: int, headline: Sequence[Column] = ()):
-        """Opens the files; of all scores, which are written, those of `headline` are shown in the terminal."""
+    def __init__(
+        self,
+        workdir: Path,
+        step: int,
+        num_steps: int,
+        headline: Sequence[Column] = (),
+        writers: str = "tensorboard",
+        config: Mapping[str, Any] = MappingProxyType({}),
+    ):
+        """Opens the files.
+
+        Args:
+            workdir: the folder of the run.
+            step: the step that the run has reached.
+            num_steps: the last step of the run.
+            headline: the scores that are shown in the terminal; all are written.
+            writers: the names of the writers, joined by commas.
+            config: the fields of the run.
+        """
         from tqdm import tqdm
 
         self._headline, self._console = tuple(headline), workdir / CONSOLE
         if not self._console.exists():
             write_atomically(self._console, "")
-        self._rows, self._events = Rows(workdir, step), Events(workdir, step)
+        self._rows = Rows(workdir, step)
+        start = Start(workdir, step, num_steps, config, partial(read_rows, workdir))
+        self._writers: list[Writer] = [writer(start) for writer in chosen_writers(writers)]
         self._num_steps, self.pace = num_steps, Pace(step, num_steps)
         # The bar's own rate would count compiling and measuring.
         form = "{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt}{postfix}"
@@ -190,8 +163,10 @@ class Writer:
 
     def write(self, step: int, row: Mapping[str, float]) -> None:
         """Writes the losses and scores of a step, and shows the losses, and the scores on a line of their own."""
-        self._rows.write({"step": step, "steps_per_second": round(self.pace.steps_per_second, 3), **row})
-        self._events.write(row, step)
+        whole = {SPEED: round(self.pace.steps_per_second, 3), **row}
+        self._rows.write({"step": step, **whole})
+        for writer in self._writers:
+            writer.scalars(step, whole)
         losses = [f"{n.removeprefix('loss/')} {v:.4g}" for n, v in row.items() if n.partition("/se")[0] not in COLUMNS]
         parts = [f"step {step}/{self._num_steps}", *filter(None, [str(self.pace)]), *losses]
         while len(line := "  ".join(parts)) > WIDTH and len(parts) > 2:
@@ -204,9 +179,25 @@ class Writer:
         if scores := [f"{c.title} {_with_error(row, c.name)}" for c in self._headline if c.name in row]:
             self.say(f"step {step}: {', '.join(scores)}")
 
-    def picture(self, name: str, image: np.ndarray, step: int) -> None:
-        """Adds a uint8 image `[H, W, 3]` to the TensorBoard events."""
-        self._events.picture(name, image, step)
+    def picture(self, step: int, name: str, pixels: np.ndarray) -> None:
+        """Gives the writers a picture of a step, uint8 `[H, W, 3]`, before the step's row."""
+        for writer in self._writers:
+            writer.picture(step, name, pixels)
+
+    def text(self, name: str, markdown: str) -> None:
+        """Gives the writers a text on what this process trains."""
+        for writer in self._writers:
+            writer.text(name, markdown)
+
+    def real(self, scores: Mapping[str, float]) -> None:
+        """Gives the writers the scores of real data."""
+        for writer in self._writers:
+            writer.real(scores)
+
+    def latents(self, draw: Callable[[], Latents]) -> None:
+        """Gives the writers the latents of the last step, which are computed if a writer shows them."""
+        for writer in self._writers:
+            writer.latents(draw)
 
     def say(self, line: str) -> None:
         """Prints a line without breaking the progress bar, and keeps it in the file of the console."""
@@ -222,12 +213,15 @@ class Writer:
     def sync(self) -> None:
         """Returns when everything written until now is on disk."""
         sync(self._rows.path)
-        sync(self._events.path)
+        for writer in self._writers:
+            writer.sync()
 
     def close(self) -> None:
-        """Ends the progress bar."""
+        """Ends the progress bar and what writers have begun."""
         if self._bar is not None:
             self._bar.close()
+        for writer in self._writers:
+            writer.close()
 
 
 def _with_error(row: Mapping[str, float], name: str) -> str:
