@@ -5,6 +5,7 @@ Points are drawn as pixels within the SVG, since thousands of them would make th
 
 import base64
 import io
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,7 @@ STYLE = {
     "axes.spines.top": False,
     "axes.spines.right": False,
 } | dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), INK)
+PATH = re.compile(r'\sd="[^"]*"')
 # Pixels an inch of what is drawn as pixels, and the largest number of rows in the legend of a curve.
 DPI, LEGEND = 110, 4
 # The longest arrow, as a share of the plane that is drawn, and the share of all arrows that are no longer.
@@ -56,7 +58,9 @@ def drawn(paint: Callable[["Figure"], None], width: float = 4.5, height: float =
         out = io.StringIO()
         figure.savefig(out, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
     svg = out.getvalue()
-    return svg[svg.index("<svg") :].replace(INK, "currentColor")
+    # Paths have six digits behind the point, and four of them make a page a third larger.
+    short = PATH.sub(lambda path: re.sub(r"(\.\d\d)\d+", r"\1", path[0]), svg[svg.index("<svg") :])
+    return short.replace(INK, "currentColor")
 
 
 def points(real: np.ndarray, samples: np.ndarray, title: str) -> str:
@@ -165,6 +169,7 @@ def latents(z: np.ndarray, mode: np.ndarray | None, number: int = 0, what: str =
         centred_basis = np.linalg.svd(centred, full_matrices=False)[2][:2]
         z = z @ centred_basis.T
     import matplotlib
+    from matplotlib.colors import ListedColormap
 
     def paint(figure: "Figure") -> None:
         axes = figure.subplots()
@@ -180,8 +185,9 @@ def latents(z: np.ndarray, mode: np.ndarray | None, number: int = 0, what: str =
             else:
                 label = f"F(x), a colour for each {what}"
                 points |= {"vmin": -0.5, "vmax": number - 0.5}
-                steps = matplotlib.colormaps["viridis"].resampled(number)
-                shown = axes.scatter(z[:, 0], z[:, 1], c=mode, cmap=steps, label=label, **points)
+                # The ends of the scale would not be seen on a dark page, and on a light one.
+                colours = ListedColormap(matplotlib.colormaps["viridis"](np.linspace(0.25, 0.9, number)))
+                shown = axes.scatter(z[:, 0], z[:, 1], c=mode, cmap=colours, label=label, **points)
                 ticks = range(number) if number <= NAMED_MODES else None
                 figure.colorbar(shown, ax=axes, shrink=0.7, label=what, ticks=ticks)
             angle = np.linspace(0, 2 * np.pi, 200)
@@ -313,4 +319,7 @@ def _quiver(axes: "Axes", at: np.ndarray, arrows: Mapping[str, np.ndarray], colo
 
 
 def _legend(axes: "Axes", below: float = 0.1) -> None:
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -below), ncols=2, fontsize=8, frameon=False, markerscale=2)
+    place: dict[str, Any] = {"loc": "upper center", "bbox_to_anchor": (0.5, -below), "ncols": 2, "markerscale": 2}
+    for handle in axes.legend(fontsize=8, frameon=False, **place).legend_handles:
+        if handle:
+            handle.set_alpha(1.0)  # What is faint where there is much of it would not be seen alone.

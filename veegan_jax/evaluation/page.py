@@ -34,6 +34,8 @@ from veegan_jax.storage.logs import ROWS, read_rows
 from veegan_jax.version import __version__
 
 _log = logging.getLogger("veegan_jax")
+# The largest numbers of pictures over time, of one run and of all runs of a page, which is to stay below 5 MB.
+FRAMES, ALL_FRAMES = 10, 30
 # The number of curves that are shown at once.
 SHOWN_CURVES = 6
 # The number of draws of real data whose range is a band, and the distance between their seeds.
@@ -109,7 +111,9 @@ def report(folders: Mapping[str, Path], *, draws: int = 1) -> str:
         title=title,
         together=_made(makers, next(iter(folders.values()))),
         runs=[
-            Shown(name, failed[name], ()) if name in failed else _show(name, runs[name], folder)
+            Shown(name, failed[name], ())
+            if name in failed
+            else _show(name, runs[name], folder, max(2, min(FRAMES, ALL_FRAMES // len(runs))))
             for name, folder in folders.items()
         ],
         version=__version__,
@@ -234,7 +238,7 @@ def _title(name: str) -> str:
     return COLUMNS[name].title if name in COLUMNS else name
 
 
-def _show(name: str, run: Run, folder: Path) -> Shown:
+def _show(name: str, run: Run, folder: Path, frames: int) -> Shown:
     """Returns a run's own sections, which are those of its replica."""
     judged = judged_of(run)
     end = (
@@ -242,7 +246,7 @@ def _show(name: str, run: Run, folder: Path) -> Shown:
     )
     what = f"{run.config.objective} on {run.config.data}, step {run.step:,}{end}, seed {run.config.seed + run.replica}"
     found = _guarded("", lambda: Section("", judged().verdict), folder)
-    return Shown(name, f"{what}: {found.text if found else ''}", _made(sections(run, folder, judged), folder))
+    return Shown(name, f"{what}: {found.text if found else ''}", _made(sections(run, folder, judged, frames), folder))
 
 
 def _made(makers: Mapping[str, Callable[[], Section | None]], folder: Path) -> list[Section]:

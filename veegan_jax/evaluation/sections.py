@@ -22,8 +22,8 @@ from veegan_jax.objectives.whitened import NET
 from veegan_jax.storage.history import HISTORY, read_history
 from veegan_jax.storage.logs import read_rows
 
-# The numbers of pictures over time, of points in a drawing, of arrows, of lines, of images, and of ways.
-FRAMES, POINTS, ARROWS, LINES, IMAGES, WAYS = 10, 2000, 120, 150, 50, 6
+# The numbers of points in a drawing, of arrows, of lines, of images, and of ways.
+POINTS, ARROWS, LINES, IMAGES, WAYS = 2000, 120, 150, 50, 6
 # The numbers of examples that are inverted, and of the worst reached ones that are shown.
 INVERTED, WORST = 64, 8
 # The budget of rejection.
@@ -73,16 +73,17 @@ class Section(NamedTuple):
 Makers = Mapping[str, Callable[[], Section | None]]
 
 
-def sections(run: Run, folder: Path, judged: Callable[[], Judged]) -> Makers:
+def sections(run: Run, folder: Path, judged: Callable[[], Judged], frames: int) -> Makers:
     """Returns what makes each section of a run, by its title; None is made where a section does not apply to the run.
 
     Args:
         run: the run, whose replica is shown.
         folder: the run's folder.
         judged: returns what the run misses.
+        frames: the largest number of steps whose samples are shown.
     """
     return {
-        "Samples over training": lambda: _over_time(run, folder),
+        "Samples over training": lambda: _over_time(run, folder, frames),
         "Samples": lambda: _samples(run),
         "What it misses": lambda: _missing(run, judged()),
         "Reached worst": lambda: _reached_worst(run, judged()),
@@ -145,13 +146,13 @@ def _columns(run: Run, rows: Mapping[str, np.ndarray], captions: Sequence[str] =
     return figures
 
 
-def _over_time(run: Run, folder: Path) -> Section | None:
-    """Returns the samples at up to ten steps, one at a time."""
+def _over_time(run: Run, folder: Path, most: int) -> Section | None:
+    """Returns the samples at up to `most` steps, one at a time."""
     if not plots.drawable(run.experiment.spec.shape):
         return None
     if is_plane(run):
         frames, real = plots.load_frames(folder / "samples"), held_out(run, POINTS)
-        made = {step: drawings.points(real, x[:POINTS], f"step {step:,}") for step, x in _some(frames).items()}
+        made = {step: drawings.points(real, x[:POINTS], f"step {step:,}") for step, x in _some(frames, most).items()}
         figures = [
             Figure(f"step {step:,}", f"Samples at step {step:,} over real data", svg) for step, svg in made.items()
         ]
@@ -159,7 +160,7 @@ def _over_time(run: Run, folder: Path) -> Section | None:
         found = {int(path.stem.partition("_")[2]): path for path in sorted(folder.glob("pictures/samples_[0-9]*.png"))}
         figures = [
             Figure(f"step {step:,}", f"Samples at step {step:,}", image=drawings.as_address(path.read_bytes()))
-            for step, path in _some(found).items()
+            for step, path in _some(found, most).items()
         ]
     if not figures:
         return Section("Samples over training", f"Not shown: {folder.name} has no samples of any step.")
@@ -167,11 +168,11 @@ def _over_time(run: Run, folder: Path) -> Section | None:
     return Section("Samples over training", text, figures, slider=True)
 
 
-def _some(frames: Mapping[int, Any]) -> dict[int, Any]:
-    """Returns up to ten entries, evenly spaced, the first and the last among them."""
+def _some(frames: Mapping[int, Any], most: int) -> dict[int, Any]:
+    """Returns up to `most` entries, evenly spaced, the first and the last among them."""
     steps = sorted(frames)
     chosen: Sequence[int] = (
-        np.unique(np.linspace(0, len(steps) - 1, min(FRAMES, len(steps))).round().astype(int)).tolist() if steps else []
+        np.unique(np.linspace(0, len(steps) - 1, min(most, len(steps))).round().astype(int)).tolist() if steps else []
     )
     return {steps[i]: frames[steps[i]] for i in chosen}
 
@@ -219,12 +220,12 @@ def _reached_worst(run: Run, judged: Judged) -> Section:
     text = (
         f"Of the {len(x)} held-out examples that are farthest from all samples, those whose best reconstruction is "
         f"farthest: G(z) of the z that L-BFGS finds from three draws of the prior{_and_of_f(run)}. RMS is that of "
-        "x − G(z); z is by how many standard deviations of χ²(K) ‖z‖² is from K: far above 0, G hardly ever makes it."
+        "x − G(z). ‖z‖² from K is in standard deviations of χ²(K): far above 0, G hardly ever makes the example."
     )
-    captions = [f"RMS {e:.2g}, z {p:+.1f}" for e, p in zip(error[worst], prior[worst], strict=True)]
+    captions = [f"RMS {e:.2g}, ‖z‖² {p:+.1f}" for e, p in zip(error[worst], prior[worst], strict=True)]
     if is_drawn(run):
         return Section(title, f"{text} Above: x; below: G(z).", _columns(run, _xs("G(z)", x, best, worst), captions))
-    table = [["x", "G(z)", "RMS of x − G(z)", "z"]]
+    table = [["x", "G(z)", "RMS of x − G(z)", "‖z‖² from K"]]
     table += [[_at(x[i]), _at(best[i]), f"{error[i]:.2g}", f"{prior[i]:+.1f}"] for i in worst]
     if not is_plane(run):
         return Section(title, text, table=table)
