@@ -64,7 +64,7 @@ def train_and_print(options: Options) -> str | None:
 def _report_if_possible(options: Options) -> None:
     """Writes the report of a run that is finished; an error is a warning, since the run itself has none."""
     try:
-        model_commands.report(options)
+        model_commands.report(options, draws=1)  # More take longer than a run is to wait for.
     except Exception as error:
         _log.warning("report.html is not written: %s; --mode report tries again", one_line(error))
 

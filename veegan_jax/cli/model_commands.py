@@ -27,7 +27,7 @@ from veegan_jax.evaluation.scores import Evaluation
 from veegan_jax.evaluation.trained import Run, load_with
 from veegan_jax.paths import local_path
 from veegan_jax.storage.files import write_atomically
-from veegan_jax.storage.folder import CONFIG, stored_config
+from veegan_jax.storage.folder import CONFIG, DIVERGED, stored_config
 
 # How many examples a mode draws, reconstructs or encodes, and how many ways it interpolates along, unless --num says.
 USUAL_NUM, USUAL_WAYS = 64, 8
@@ -141,14 +141,14 @@ def export(options: Options) -> None:
     print(run.export(folder, options.rejection))
 
 
-def report(options: Options) -> None:
+def report(options: Options, *, draws: int = page.DRAWS) -> None:
     """Writes the report of the run, or of the runs in a folder, beside others that are given, and prints its path."""
     runs = runs_of(options)
     names = [folder.resolve().name for folder in runs]
     if len(set(names)) < len(names):
         names = [str(folder) for folder in runs]
     path = _outdir(options) / "report.html"
-    write_atomically(path, page.report(dict(zip(names, runs, strict=True))))
+    write_atomically(path, page.report(dict(zip(names, runs, strict=True)), draws=draws))
     print(path)
 
 
@@ -159,8 +159,9 @@ def runs_of(options: Options) -> list[Path]:
 
 
 def _runs(folder: Path) -> list[Path]:
-    """Returns the folders of a comparison's rows that have been trained, or the folder of a run itself."""
-    rows = [row.parent for row in sorted(folder.glob(f"*/{CONFIG}")) if (row.parent / "checkpoints").is_dir()]
+    """Returns the folders of a comparison's rows that were trained or given up, or the folder of a run itself."""
+    begun = [row.parent for row in sorted(folder.glob(f"*/{CONFIG}"))]
+    rows = [row for row in begun if (row / "checkpoints").is_dir() or (row / DIVERGED).exists()]
     return [folder] if (folder / CONFIG).exists() or not rows else rows
 
 

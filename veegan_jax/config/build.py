@@ -132,15 +132,24 @@ def check_amounts(experiment: Experiment) -> None:
             )
 
 
-def _objective(config: ConfigDict, spec: DataSpec, optimizer: optax.GradientTransformation) -> Objective:
-    """Returns the objective, with its discriminator normalised, packed and unrolled as the config says."""
+def parts(config: ConfigDict, spec: DataSpec) -> NetsAndDims:
+    """Returns what the config's method is built from, with its discriminator normalised and packed as the config says.
+
+    Raises:
+        UserError: naming the field that is wrong, its value, and what would be right.
+    """
     nets: Nets = _entry(config, "model", shape=spec.shape, bounded=spec.bounded, dtype=config.dtype)
     disc = spectrally_normalised(nets.disc) if config.spectral_norm else nets.disc
     nets = nets._replace(disc=packed(disc, config.packing))
     penalties: Penalty = _call(penalty, "penalty", **config.penalty)
-    parts = NetsAndDims(nets, spec.shape, config.latent_dim, config.noise_dim, penalties)
-    objective: Objective = _entry(config, "objective", parts)
-    if penalties.r1 or penalties.r2:
+    return NetsAndDims(nets, spec.shape, config.latent_dim, config.noise_dim, penalties)
+
+
+def _objective(config: ConfigDict, spec: DataSpec, optimizer: optax.GradientTransformation) -> Objective:
+    """Returns the objective, unrolled and whitened as the config says."""
+    made = parts(config, spec)
+    objective: Objective = _entry(config, "objective", made)
+    if made.penalty.r1 or made.penalty.r2:
         _check_no_statistics(config, objective)
     objective = unrolled(objective, optimizer, config.unroll) if config.unroll else objective
     if not _call(whiten, "whiten", **config.whiten).floor:

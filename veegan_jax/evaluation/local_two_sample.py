@@ -117,7 +117,8 @@ def neighbours(real: Nearest, generated: Nearest, seed: int = 0) -> Neighbours:
     counts = np.cumsum(order >= real.squared.shape[1], axis=1)
     most = min(real.squared.shape[1], generated.squared.shape[1])  # beyond it, not all nearest neighbours are known
     scales = [k for k in SCALES if k <= most] or [most]
-    p = np.min([hypergeom.cdf(counts[:, k - 1], sum(sizes), sizes[1], k) for k in scales], axis=0)
+    # Each of the few counts that are possible is looked up, since the distribution takes long to compute.
+    p = np.min([hypergeom.cdf(np.arange(k + 1), sum(sizes), sizes[1], k)[counts[:, k - 1]] for k in scales], axis=0)
     p = np.minimum(p * len(scales), 1.0)
     compared = min(COMPARED_NEIGHBOUR, most) - 1
     return Neighbours(p, discoveries(p), _ratio(generated.squared[:, compared], real.squared[:, compared]))

@@ -7,7 +7,7 @@ import numpy as np
 from veegan_jax.config.build import Experiment
 from veegan_jax.errors import UserError
 from veegan_jax.evaluation.regions import Coverage, coverage, verdict
-from veegan_jax.evaluation.spaces import space
+from veegan_jax.evaluation.spaces import Space, space
 from veegan_jax.inference.model import Sampler
 from veegan_jax.objectives.base import Params
 
@@ -75,7 +75,9 @@ class Missing(NamedTuple):
     worst: np.ndarray
 
 
-def judge(sampler: Sampler, experiment: Experiment, params: Params, x: np.ndarray, seed: int) -> Judged:
+def judge(
+    sampler: Sampler, experiment: Experiment, params: Params, x: np.ndarray, seed: int, measured: Space | None = None
+) -> Judged:
     """Judges held-out examples by the samples around them; half of the reference examples show the false alarms.
 
     Args:
@@ -84,6 +86,7 @@ def judge(sampler: Sampler, experiment: Experiment, params: Params, x: np.ndarra
         params: the parameters of the replica to judge.
         x: held-out examples, float32 `[N, …]`.
         seed: the seed of samples and reference examples.
+        measured: what `space` returns for the data, if it is known; otherwise made here.
 
     Raises:
         UserError: if samples are not finite, or the data have fewer than two training examples.
@@ -99,7 +102,7 @@ def judge(sampler: Sampler, experiment: Experiment, params: Params, x: np.ndarra
     if not np.isfinite(generated).all():
         raise UserError("the generator's samples are not finite numbers, so that nothing can be said of what it misses")
     real, other_real = reference[:compared], reference[compared : 2 * compared]
-    measured = space(source)
+    measured = measured or space(source)
     to = measured.coordinates
     found = coverage(to(x), to(real), to(other_real), to(generated), measured.modes(x), seed)
     return Judged(x, real, generated, found, measured.note)

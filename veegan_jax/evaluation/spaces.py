@@ -82,8 +82,11 @@ def _classified(labelled: Any, features: Coordinates, what: str, *, stacked: boo
     def single(x: np.ndarray) -> np.ndarray:
         return features(split_channels(x) if stacked else x)
 
+    # `transform` would compute all directions, many times more, and drop those that separate no classes.
+    directions = analysis.scalings_[:, : len(analysis.explained_variance_ratio_)]
+
     def discriminant(x: np.ndarray) -> np.ndarray:
-        return analysis.transform(single(x)).reshape(len(x), -1).astype(np.float32)
+        return (single(x) @ directions).reshape(len(x), -1).astype(np.float32)
 
     def modes(x: np.ndarray) -> Modes:
         classes = analysis.predict(single(x)).reshape(len(x), -1)

@@ -1,5 +1,6 @@
 """A trained model as its users have it: samples, latents, reconstructions, inversion, and what it misses."""
 
+import functools
 import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from veegan_jax.data.given import Given, Picture, read_examples
 from veegan_jax.errors import UserError
 from veegan_jax.evaluation.missing import JUDGED, Judged, judge
 from veegan_jax.evaluation.model_card import model_card
+from veegan_jax.evaluation.spaces import Space, space
 from veegan_jax.inference.export import programs, write_model
 from veegan_jax.inference.model import Sampler, Weights, open_experiment
 from veegan_jax.inference.real_examples import CHUNK
@@ -88,6 +90,11 @@ class Run:
         what = f"{config.objective} on {config.data}{f' in {self._folder}' if self._folder else ''}"
         seed = config.seed + self.replica
         return f"<{what}: step {self.step:,}, seed {seed}, latents [{config.latent_dim}], examples {shape}>"
+
+    @functools.cached_property
+    def space(self) -> Space:
+        """The coordinates in which examples are compared, and what is known of their modes; opens the data."""
+        return space(self.experiment.source)
 
     @property
     def _params(self) -> Any:
@@ -231,7 +238,7 @@ class Run:
         """
         _check_draw(1, seed)
         examples = self.sampler.real(JUDGED, seed) if x is None else self._examples(x)[0]
-        return judge(self.sampler, self.experiment, self._params, examples, seed)
+        return judge(self.sampler, self.experiment, self._params, examples, seed, self.space)
 
     def rejection(self, budget: float, replica: int | None = None) -> Rejection:
         """Returns the generator of a replica with rejection by the density ratio.

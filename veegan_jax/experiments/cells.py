@@ -16,14 +16,14 @@ from veegan_jax.evaluation.curves import curve, mean_curve
 from veegan_jax.evaluation.scores import Scores
 from veegan_jax.metrics import COLUMNS
 from veegan_jax.storage.files import cannot_write, write_atomically
-from veegan_jax.storage.folder import CONFIG, PLACEMENT_FIELDS, lock, stored_config
+from veegan_jax.storage.folder import CONFIG, DIVERGED, PLACEMENT_FIELDS, lock, stored_config
 from veegan_jax.storage.logs import read_rows
 from veegan_jax.storage.versions import versions
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-RESULTS, DIVERGED = "results.json", "diverged.json"
+RESULTS = "results.json"
 LOCKS = ".locks"
 # The fields that change no score of a run's last step: where it is computed, and what is logged and kept on the way.
 NEUTRAL_FIELDS = (

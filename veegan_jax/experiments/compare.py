@@ -15,11 +15,11 @@ from veegan_jax.errors import NonFiniteError, UserError, suggestion
 from veegan_jax.evaluation import plots
 from veegan_jax.evaluation.scores import Evaluation
 from veegan_jax.evaluation.tables import WIDTH, Tables, tables
-from veegan_jax.experiments.cells import DIVERGED, RESULTS, Cell, draw_rows, finished, real_scores
+from veegan_jax.experiments.cells import RESULTS, Cell, draw_rows, finished, real_scores
 from veegan_jax.experiments.run import Outcome, train
 from veegan_jax.parallel import processes
 from veegan_jax.storage.files import write_atomically
-from veegan_jax.storage.folder import check_or_write_config, locked
+from veegan_jax.storage.folder import DIVERGED, check_or_write_config, locked
 from veegan_jax.storage.writers import chosen_writers
 from veegan_jax.train.compile import select_devices
 

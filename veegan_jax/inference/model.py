@@ -113,6 +113,12 @@ class Sampler:
         drawn = map_in_chunks(lambda i: self._noise(key, i)["z"], np.arange(first, first + n), size=CHUNK)
         return np.asarray(drawn)
 
+    def noise(self, n: int, seed: int) -> Noise:
+        """Draws everything random in the losses of `n` examples, `{name: [n, …]}`, of which `generate` takes a part."""
+        key = jax.random.key(seed)
+        drawn: Noise = map_in_chunks(lambda i: self._noise(key, i), np.arange(n), size=CHUNK)
+        return drawn
+
     def generate(self, params: Params, n: int, seed: int, first: int = 0) -> tuple[np.ndarray, np.ndarray]:
         """Draws the latents `[n, K]` of number `first` and on from the prior, and returns them and G of them `[n, …]`.
 

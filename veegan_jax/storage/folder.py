@@ -20,6 +20,8 @@ from veegan_jax.storage.files import write_atomically
 
 _log = logging.getLogger("veegan_jax")
 CONFIG, LOCK = "config.json", ".lock"
+# The file that says why a row of a comparison was given up.
+DIVERGED = "diverged.json"
 # The file that says which data the run was trained on.
 DATA = "data.json"
 # The fields that say where a run is computed and written, and not what is computed.
