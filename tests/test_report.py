@@ -305,7 +305,7 @@ def lab(rgb):
 
 @pytest.mark.parametrize("blindness", BLINDNESS)
 def test_colours_differ_for_every_kind_of_sight(blindness):
-    """Rows have marks too; the colours of one drawing, and of the first three rows, are told apart alone."""
+    """Rows have marks too; the colours of one drawing, and of the first three rows, differ by themselves."""
     seen = {colour: lab(BLINDNESS[blindness] @ linear(colour)) for colour in (drawings.REAL, *drawings.ROWS)}
     drawn = (drawings.REAL, drawings.MODEL, drawings.WHOLE, drawings.MISSED)
     for a, b in itertools.combinations(drawn, 2):
