@@ -68,7 +68,7 @@ def test_finished_rows_are_not_trained_again_but_a_damaged_one_is_measured_again
     config, workdir, outcome, _ = compared
     shutil.copytree(workdir, tmp_path / "run")
     trained = []
-    monkeypatch.setattr(module, "train", lambda row, folder: trained.append(folder.name) or REAL_TRAIN(row, folder))
+    monkeypatch.setattr(module, "train", lambda row, folder, name: trained.append(name) or REAL_TRAIN(row, folder))
     assert compare(config, tmp_path / "run").table == outcome.table
     assert trained == []
     (tmp_path / "run" / "gan" / "results.json").write_text("{")
@@ -79,11 +79,11 @@ def test_finished_rows_are_not_trained_again_but_a_damaged_one_is_measured_again
 def test_a_comparison_resumes_at_the_row_where_it_was_interrupted(tmp_path, monkeypatch):
     trained, rows = [], {name: ROWS[name] for name in ("gan", "veegan")}
 
-    def train(config, folder):
+    def train(config, folder, name):
         trained.append(folder.name)
         if trained == ["gan", "veegan"]:
             raise KeyboardInterrupt
-        return REAL_TRAIN(config, folder)
+        return REAL_TRAIN(config, folder, name)
 
     monkeypatch.setattr(module, "train", train)
     with pytest.raises(KeyboardInterrupt):
@@ -97,13 +97,15 @@ def test_a_comparison_resumes_at_the_row_where_it_was_interrupted(tmp_path, monk
 def test_a_row_that_diverges_is_reported(tmp_path, monkeypatch):
     rows = {name: ROWS[name] for name in ("gan", "veegan")}
 
-    def train(config, folder):
+    def train(config, folder, name):
         if folder.name == "gan":
             raise NonFiniteError("loss/gen is nan at step 3; stopped")
-        return REAL_TRAIN(config, folder)
+        return REAL_TRAIN(config, folder, name)
 
     monkeypatch.setattr(module, "train", train)
-    table = compare(comparison(rows), tmp_path).table
+    _, table, _, short_table = compare(comparison(rows), tmp_path)
+    assert short_table.endswith("Diverged: gan: loss/gen is nan at step 3.")
+    assert [line.split()[1] for line in short_table.splitlines() if line.startswith("gan ")] == ["–"]
     assert "Diverged: gan: loss/gen is nan at step 3." in table
     assert "\n| gan " in table
     monkeypatch.setattr(module, "train", REAL_TRAIN)
