@@ -145,7 +145,7 @@ def test_real_data_are_a_band_where_they_can_be_drawn_again(runs, pages):
     text = page._curves(plane, {"plane": runs / "plane"}, {"plane": page.measured(runs / "plane")}, 3).text
     assert "the mean of 3 draws of real data, with a band from the lowest to the highest" in text
     found = page._more_real(plane, 3)
-    assert len({draw["high_quality"] for draw in found}) == len({draw["prior_gap"] for draw in found}) == 2
+    assert all(len({draw[name] for draw in found}) == 2 for name in ("sliced_wasserstein", "prior_gap"))
     assert page._more_real(images, 3) == []  # each of its examples is measured already
 
 
@@ -305,7 +305,7 @@ def lab(rgb):
 
 @pytest.mark.parametrize("blindness", BLINDNESS)
 def test_colours_differ_for_every_kind_of_sight(blindness):
-    """Rows have marks too; the colours of one drawing, and of the first three rows, differ by themselves."""
+    """The colours of one drawing differ by themselves, and rows have marks too."""
     seen = {colour: lab(BLINDNESS[blindness] @ linear(colour)) for colour in (drawings.REAL, *drawings.ROWS)}
     drawn = (drawings.REAL, drawings.MODEL, drawings.WHOLE, drawings.MISSED)
     for a, b in itertools.combinations(drawn, 2):
@@ -385,10 +385,12 @@ def test_the_page_is_used_by_the_keyboard_alone(pages, tmp_path, browser):
     path.write_text(pages["plane"])
     shown_as(browser, path, 400, "light")
     reached = []
-    for _ in range(20):
+    while True:
         browser.switch_to.active_element.send_keys(Keys.TAB)
         element = browser.switch_to.active_element
-        reached.append(element.get_attribute("class") or element.tag_name)
+        if element in reached or element.tag_name == "body" or len(reached) > 50:
+            break
+        reached.append(element)
         if element.tag_name == "summary":
             element.send_keys(Keys.ENTER)
         if element.tag_name == "input":
@@ -400,5 +402,7 @@ def test_the_page_is_used_by_the_keyboard_alone(pages, tmp_path, browser):
         if element.get_attribute("class") == "scroll":
             outline = browser.execute_script("return getComputedStyle(arguments[0]).outlineStyle", element)
             assert outline != "none"  # it is seen where the keyboard is
-    assert {"scroll", "summary", "input"} <= set(reached)
+    # The tables of scores, of worst reached examples and of how the run was made; there may be one of what it misses.
+    assert len([element for element in reached if element.get_attribute("class") == "scroll"]) >= 3
+    assert {"summary", "input"} <= {element.tag_name for element in reached}
     assert browser.find_element(By.TAG_NAME, "details").get_attribute("open") is not None

@@ -168,7 +168,7 @@ def _headline(runs: Mapping[str, Run], scores: Mapping[str, Measured]) -> Sectio
     known = [name for name in COLUMNS if any(name in texts for texts in columns.values())]
     table = [["score", *columns], *([COLUMNS[n].title, *(t.get(n, "–") for t in columns.values())] for n in known)]
     notes = next((one.notes for one in scores.values() if one.notes), [])
-    text = "; ".join(notes) if known else "Nothing was measured yet."
+    text = "; ".join(notes) if any(one.replicas for one in scores.values()) else "Nothing was measured yet."
     return Section("Scores", text, table=table if known else ())
 
 

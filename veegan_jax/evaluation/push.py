@@ -29,7 +29,7 @@ class Push(NamedTuple):
     Attributes:
         x: the samples G(z, ε), float32 `[N, …]`.
         adversarial: minus the gradient of a sample's adversarial loss with respect to it, `[N, …]`.
-        whole: minus the gradient of the whole loss; None where nothing else pushes samples.
+        whole: minus the gradient of the whole loss, `[N, …]`; None where nothing else pushes samples.
     """
 
     x: np.ndarray
