@@ -142,7 +142,7 @@ def measure_memory(name: str) -> dict[str, float | str]:
         program = f"import subprocess; subprocess.run({command!r}, check=True); {measured}"
         shown = subprocess.run([sys.executable, "-c", program], check=True, stdout=subprocess.PIPE, text=True).stdout
     kib = int(shown.split()[-1])
-    return {"mib": round(kib / 1024), "steps": STEPS, "platform": platform.platform(terse=True)}
+    return {"mib": round(kib / 1024), "steps": STEPS, "platform": f"{platform.system()} {platform.machine()}"}
 
 
 def read_curves(wanted: Curves) -> Curve:

@@ -141,12 +141,16 @@ def test_each_marker_stands_above_a_block(doc):
 
 
 def reading_commands() -> list[list[str]]:
-    """Returns the documented commands that read a run that stands in `trained`, each once."""
-    found = {tuple(words) for doc in DOCS for words in commands(doc) if set(words) & READING}
-    known = {*RUNS, *STANDS_FOR}
-    return sorted(
-        list(words) for words in found if "--workdir" in words and words[words.index("--workdir") + 1] in known
-    )
+    """Returns the documented commands that read a run, each once, with the run that stands for theirs."""
+    found = {tuple(words) for doc in DOCS for words in commands(doc) if set(words) & READING and "--workdir" in words}
+    known = {**dict(zip(RUNS, RUNS, strict=True)), **STANDS_FOR}
+    workdirs = {words: words[words.index("--workdir") + 1] for words in found}
+    stand_ins = {
+        tuple(known[word] if word == workdir else word for word in words)
+        for words, workdir in workdirs.items()
+        if workdir in known
+    }
+    return [list(words) for words in sorted(stand_ins)]
 
 
 @pytest.mark.parametrize("words", [slow(words) for words in reading_commands()], ids=" ".join)
