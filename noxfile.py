@@ -8,7 +8,7 @@ nox.options.error_on_missing_interpreters = False
 # The tests of what other packages do for this one: JAX, Flax, optax, Orbax and NumPy change under these.
 FILES = [
     f"tests/test_{name}.py"
-    for name in ("cli", "config", "export", "extras", "losses", "models", "packaging", "standalone", "step")
+    for name in ("cli", "config", "export", "extras", "hub", "losses", "packaging", "standalone", "step")
 ]
 
 
@@ -27,5 +27,5 @@ def oldest(session: nox.Session) -> None:
 def check(session: nox.Session, resolution: str) -> None:
     """Installs the package as uv resolves its requirements, and runs the tests of this file or those that are given."""
     session.install("--resolution", resolution, "--editable", ".[dev]")
-    session.run("uv", "pip", "freeze", external=True, silent=True)
+    session.run("uv", "pip", "freeze", external=True)
     session.run("pytest", "-m", "not slow", *(session.posargs or FILES))
