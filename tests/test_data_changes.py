@@ -159,7 +159,7 @@ def test_changed_pixels_and_labels_are_noticed():
 
 def begin(config, workdir):
     """Begins or resumes a run, and takes no step."""
-    with open_run(Evaluation(build(config)), workdir, 1):
+    with open_run(Evaluation(build(config)), workdir, "veegan", 1):
         pass
 
 

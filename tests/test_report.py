@@ -124,7 +124,7 @@ def test_a_run_that_diverged_says_so_and_hides_no_other(runs, tmp_path):
     shutil.copytree(runs / "plane", rows / "fine")
     config = tiny()
     config.optim.gen.learning_rate = config.optim.disc.learning_rate = 1e30
-    train_or_diverge(config, rows / "lost")
+    train_or_diverge(config, rows / "lost", "lost")
     config = tiny(num_steps=16)
     shutil.copytree(runs / "plane", rows / "late")
     stored = json.loads((rows / "late" / "config.json").read_text())

@@ -1,5 +1,6 @@
 """Tests that sets of TensorFlow Datasets, prepared here from small files, are read without TensorFlow."""
 
+import importlib.util
 import json
 import subprocess
 import sys
@@ -160,7 +161,7 @@ def test_a_set_that_cannot_be_read_is_one_line(data_dir):
 
 
 def has_tensorflow():
-    return prepare.importlib.util.find_spec("tensorflow") is not None
+    return importlib.util.find_spec("tensorflow") is not None
 
 
 @pytest.mark.skipif(has_tensorflow(), reason="TensorFlow is installed")

@@ -329,7 +329,7 @@ def test_a_kill_after_the_save_of_a_step_loses_neither_step_nor_scores_nor_row(t
     def killed(*arguments):
         raise Killed
 
-    where = {"measure": scores.Evaluation, "plot": run_hooks.plots, "log": run_hooks.Writer}[at]
+    where = {"measure": scores.Evaluation, "plot": run_hooks.plots, "log": run_hooks.RunLog}[at]
     name = {"measure": "measure", "plot": "draw_samples", "log": "write"}[at]
     real, steps = getattr(where, name), []
 

@@ -17,8 +17,10 @@ def effective(config: ConfigDict) -> dict[str, Any]:
     """Returns the fields that a run depends on as plain JSON: sections of entries that are not chosen are left out."""
     chosen = {config[field] for field in REGISTRIES}
     unused = {"compare", *(name for registry in REGISTRIES.values() for name in registry)} - chosen
-    plain: dict[str, Any] = json.loads(config.to_json())
-    return {name: value for name, value in plain.items() if name not in unused}
+    # The values of sections that are left out are not checked, and may be no JSON.
+    used = {name: value for name, value in config.to_dict().items() if name not in unused}
+    plain: dict[str, Any] = json.loads(json.dumps(used))
+    return plain
 
 
 def from_effective(plain: Mapping[str, Any]) -> ConfigDict:
