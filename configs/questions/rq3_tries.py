@@ -6,7 +6,7 @@ DATA is ring or grid. Every method gets the same tries: two learning rates, and 
 the weight γ of the penalties, by the rule of `configs/recipes` and four times that; or Adam's b1, where there is no
 penalty.
 
-Measured (docs/results/trials.jsonl), on the grid; on the ring not.
+Measured on the grid (docs/results/trials.jsonl), not on the ring.
 """
 
 from collections.abc import Mapping

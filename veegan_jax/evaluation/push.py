@@ -76,7 +76,9 @@ def push(sampler: Sampler, experiment: Experiment, params: Params, x: np.ndarray
         return -np.asarray(jax.jit(jax.grad(loss))(jnp.zeros(x.shape, jnp.float32)))
 
     adversarial = pushed(**{weight: 0.0} if weight else {})
-    whole = pushed() if config.objective in ADDS_TO_SAMPLES and options[weight] else None
+    # With the reconstruction loss 'none', samples get no gradient of d.
+    adds = config.objective in ADDS_TO_SAMPLES and options[weight] and options.get("reconstruction_loss") != "none"
+    whole = pushed() if adds else None
     return Push(sampler.generate(params, len(x), seed)[1], adversarial, whole)
 
 

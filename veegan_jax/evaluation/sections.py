@@ -220,13 +220,17 @@ def _reached_worst(run: Run, judged: Judged) -> Section:
     text = (
         f"Of the {len(x)} held-out examples that are farthest from all samples, those whose best reconstruction is "
         f"farthest: G(z) of the z that L-BFGS finds from three draws of the prior{_and_of_f(run)}. RMS is that of "
-        "x − G(z). ‖z‖² from K is in standard deviations of χ²(K): far above 0, G hardly ever makes the example."
+        "x − G(z)."
     )
-    captions = [f"RMS {e:.2g}, ‖z‖² {p:+.1f}" for e, p in zip(error[worst], prior[worst], strict=True)]
+    captions = [f"RMS {e:.2g}" for e in error[worst]]
+    normal = run.config.objective != "infogan"  # InfoGAN's categories and codes are not normal.
+    if normal:
+        text += " ‖z‖² from K is in standard deviations of χ²(K): far above 0, G hardly ever makes the example."
+        captions = [f"{c}, ‖z‖² {p:+.1f}" for c, p in zip(captions, prior[worst], strict=True)]
     if is_drawn(run):
         return Section(title, f"{text} Above: x; below: G(z).", _columns(run, _xs("G(z)", x, best, worst), captions))
-    table = [["x", "G(z)", "RMS of x − G(z)", "‖z‖² from K"]]
-    table += [[_at(x[i]), _at(best[i]), f"{error[i]:.2g}", f"{prior[i]:+.1f}"] for i in worst]
+    table = [["x", "G(z)", "RMS of x − G(z)", *(["‖z‖² from K"] if normal else [])]]
+    table += [[_at(x[i]), _at(best[i]), f"{error[i]:.2g}", *([f"{prior[i]:+.1f}"] if normal else [])] for i in worst]
     if not is_plane(run):
         return Section(title, text, table=table)
     svg = drawings.pairs(x[worst], best[worst], judged.x[:POINTS], "the nearest G(z)")
@@ -242,7 +246,8 @@ def _xs(name: str, x: np.ndarray, made: np.ndarray, chosen: np.ndarray) -> dict[
 
 
 def _at(point: np.ndarray) -> str:
-    """Returns the first coordinates of a vector as text."""
+    """Returns the first coordinates of an example as text."""
+    point = np.ravel(point)
     return f"({', '.join(f'{v:.3g}' for v in point[:2])}{', …' if len(point) > 2 else ''})"
 
 

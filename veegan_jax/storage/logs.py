@@ -6,7 +6,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
@@ -129,7 +129,12 @@ class RunLog:
             write_atomically(self._console, "")
         self._rows = Rows(workdir, step)
         start = Start(workdir, step, num_steps, config, partial(read_rows, workdir))
-        self._writers: list[Writer] = [writer(start) for writer in chosen_writers(writers)]
+        self._writers: list[Writer] = []
+        with ExitStack() as opened:  # A writer that cannot be opened closes those before it.
+            for make in chosen_writers(writers):
+                self._writers.append(make(start))
+                opened.callback(self._writers[-1].close)
+            self._opened = opened.pop_all()
         self._num_steps, self.pace = num_steps, Pace(step, num_steps)
         # The bar's own rate would count compiling and measuring.
         form = "{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt}{postfix}"
@@ -220,8 +225,7 @@ class RunLog:
         """Ends the progress bar and what writers have begun."""
         if self._bar is not None:
             self._bar.close()
-        for writer in self._writers:
-            writer.close()
+        self._opened.close()
 
 
 def _with_error(row: Mapping[str, float], name: str) -> str:

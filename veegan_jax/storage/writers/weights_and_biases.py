@@ -3,6 +3,7 @@
 import json
 import os
 import secrets
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -85,8 +86,10 @@ class WeightsAndBiases(Writer):
 
     def close(self) -> None:
         """Ends this part of the run, and waits until all is sent, or written if `wandb` is offline."""
-        self._run.finish()
-        self._keep()
+        try:
+            self._run.finish(exit_code=0 if sys.exc_info()[0] is None else 1)
+        finally:
+            self._keep()
 
     def _keep(self) -> None:
         write_atomically(self._path, json.dumps({"id": self._id, "step": self._sent}) + "\n")
