@@ -41,8 +41,8 @@ HEAD = f"""# Configs
 Each config of this project, and what it gives as far as that was measured; [results](results/README.md) has the tables.
 `--config` takes the name. *Time* is that of all steps of one cell, without compiling and measuring, from `seconds` of
 the [cells](results/cells), on shared machines, those of a GPU beside 3 to 10 other runs; where there is *no cell*,
-the column before it may have the time of a single run. *Memory* is the largest that the process had in {STEPS} steps and
-one measurement on a CPU (`python -m benchmarks.expected --memory NAME`). What a GPU needs was not measured.
+the column before it may have the time of a single run. *Memory* is the largest that the process had in {STEPS} steps
+and one measurement on a CPU (`python -m benchmarks.expected --memory NAME`). What a GPU needs was not measured.
 
 """
 CURVES = """
