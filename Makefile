@@ -5,10 +5,13 @@ READY := .venv/.ready
 # Some tests wait for processes of their own, so there is one worker more than there are cores.
 WORKERS := -n $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
 
-.PHONY: demo test test-slow test-all matrix lint docs bench reproduce wheel clean
+.PHONY: demo demo-mnist test test-slow test-all matrix lint docs bench reproduce wheel clean
 
 demo: $(READY) ## trains VEEGAN on stacked digits, and prints how many of the 1000 modes it covers
 	$(BIN)/python -m veegan_jax.main --config configs/stacked_digits.py
+
+demo-mnist: $(READY) ## trains VEEGAN on stacked MNIST on two cores, an hour: needs MNIST, in VEEGAN_DATA_DIR or from TFDS
+	$(BIN)/python -m veegan_jax.main --config stacked_mnist_small_best
 
 test: $(READY) ## runs the fast tests: every claim that one process can show
 	$(BIN)/python -m pytest $(WORKERS) -m "not slow" --durations=40

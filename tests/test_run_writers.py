@@ -21,7 +21,7 @@ from veegan_jax.errors import UserError
 from veegan_jax.experiments.compare import compare
 from veegan_jax.experiments.run import train
 from veegan_jax.storage.logs import RunLog, read_rows
-from veegan_jax.storage.writers import WRITERS, Latents, chosen_writers
+from veegan_jax.storage.writers import WRITERS, Latents, Start, chosen_writers
 
 
 def from_json(path):
@@ -295,3 +295,25 @@ def test_a_run_of_weights_and_biases_continues_under_its_id_and_sends_each_step_
     assert whole[-1][1][-1]["losses/gen"] == "9"
     assert whole[-1][1][-1]["scores/kl"] == "90"
     assert "samples/path" in whole[-1][1][-1]
+
+
+@pytest.mark.parametrize("call", ["log", "finish"])
+def test_what_weights_and_biases_do_not_take_is_one_line(tmp_path, monkeypatch, call):
+    wandb = pytest.importorskip("wandb")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    writer = WRITERS["wandb"](Start(tmp_path, 0, 10, {}, list))
+
+    def refuses(*_, **__):
+        raise wandb.errors.CommError("the service\nis not there")
+
+    def use():
+        writer.scalars(5, {"kl": 0.5})
+        writer.close()
+
+    finish = writer._run.finish
+    setattr(writer._run, call, refuses)
+    with pytest.raises(UserError, match=r"^config.writers has 'wandb', which does not take .*the service.*offline"):
+        use()
+    finish()
+    # A resumed run sends again what was not taken.
+    assert from_json(tmp_path / "wandb.json")["step"] == (0 if call == "log" else 5)

@@ -6,7 +6,7 @@ DATA is ring or grid. Every method gets the same tries: two learning rates, and 
 the weight γ of the penalties, by the rule of `configs/recipes` and four times that; or Adam's b1, where there is no
 penalty.
 
-Measured on the grid (docs/results/trials.jsonl), not on the ring.
+Measured on both (docs/results/trials.jsonl).
 """
 
 from collections.abc import Mapping

@@ -4,7 +4,8 @@ import json
 import os
 import secrets
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -49,7 +50,7 @@ class WeightsAndBiases(Writer):
             ) from error
         self._keep()
         named = {"project": os.environ.get("WANDB_PROJECT", "veegan_jax"), "name": start.workdir.resolve().name}
-        try:
+        with _taking("the run"):
             self._run = wandb.init(
                 id=self._id,
                 resume="allow",
@@ -59,11 +60,6 @@ class WeightsAndBiases(Writer):
                 settings=wandb.Settings(console="off", quiet=True),
                 **named,
             )
-        except wandb.errors.Error as error:
-            raise UserError(
-                f"config.writers has 'wandb', which does not take the run: {one_line(error).rstrip('.')}; "
-                "WANDB_MODE=offline keeps it in the run's folder"
-            ) from error
         self._sent = max(self._sent, self._run.step - 1)  # what the service has, where there is one
         for row in start.rows():
             known = {name: value for name, value in row.items() if value is not None}
@@ -72,27 +68,44 @@ class WeightsAndBiases(Writer):
     def scalars(self, step: int, row: Mapping[str, float]) -> None:
         """Sends scalars, in groups, and with them the pictures of the step."""
         if step > self._sent:
-            self._run.log(grouped(row), step=step, commit=True)
+            with _taking(f"step {step}"):
+                self._run.log(grouped(row), step=step, commit=True)
             self._sent = step
 
     def real(self, scores: Mapping[str, float]) -> None:
         """Adds the scores of real data to the run's summary."""
-        self._run.summary.update({f"real_data/{name}": value for name, value in scores.items()})
+        with _taking("the scores of real data"):
+            self._run.summary.update({f"real_data/{name}": value for name, value in scores.items()})
 
     def picture(self, step: int, name: str, pixels: np.ndarray) -> None:
         """Adds a picture to what the step's scalars send."""
         if step > self._sent:
-            self._run.log({name: _wandb().Image(pixels)}, step=step, commit=False)
+            with _taking(f"the picture {name} of step {step}"):
+                self._run.log({name: _wandb().Image(pixels)}, step=step, commit=False)
 
     def close(self) -> None:
         """Ends this part of the run, and waits until all is sent, or written if `wandb` is offline."""
+        failed = sys.exc_info()[0] is not None
         try:
-            self._run.finish(exit_code=0 if sys.exc_info()[0] is None else 1)
+            with _taking("the end of the run"):
+                self._run.finish(exit_code=int(failed))
         finally:
             self._keep()
 
     def _keep(self) -> None:
         write_atomically(self._path, json.dumps({"id": self._id, "step": self._sent}) + "\n")
+
+
+@contextmanager
+def _taking(what: str) -> Iterator[None]:
+    """Raises UserError, which says what is not taken, in place of an error of `wandb` or of the network."""
+    try:
+        yield
+    except (_wandb().errors.Error, OSError) as error:
+        raise UserError(
+            f"config.writers has 'wandb', which does not take {what}: {one_line(error).rstrip('.')}; "
+            "WANDB_MODE=offline keeps it in the run's folder"
+        ) from error
 
 
 def _wandb() -> Any:
