@@ -9,7 +9,8 @@ research question 2 say how large the gradients are that the generator gets from
 import argparse
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,13 +39,14 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 CELLS = Path("docs/results/cells")
-QUESTIONS = {
+QUESTIONS: dict[str, Callable[[], ConfigDict]] = {
     "rq1_collapse": rq1_collapse.get_config,
     "rq2_silent_critic": rq2_silent_critic.get_config,
-    "rq3_methods-grid": rq3_methods.get_config,
+    "rq3_methods-grid": partial(rq3_methods.get_config, "grid"),
+    "rq3_methods-ring": partial(rq3_methods.get_config, "ring"),
     "rq4_tuning": rq4_tuning.get_config,
 }
-MODES = 25
+MODES = {"grid": 25, "ring": 8}
 # How many examples a gradient, and an AUC, is of.
 EXAMPLES = 4096
 # How many samples of a mixture are scored where the config leaves it to the protocol.
@@ -68,7 +70,7 @@ def table(name: str, folder: Path = CELLS) -> str:
         seeds = sum(len(cell.seeds) for cell in cells)
         texts = score_texts(replicas, cells[0].samples)
         shown = [texts.get(score, "–") for score in ("modes", "high_quality", "kl")]
-        whole = sum(replica["modes"] == MODES for replica in replicas)
+        whole = sum(replica["modes"] == _modes(cells) for replica in replicas)
         body.append([row, f"{whole} of {seeds}", _first_whole(cells), *shown])
     heads = [
         "row",
@@ -84,9 +86,14 @@ def table(name: str, folder: Path = CELLS) -> str:
 def _first_whole(cells: Sequence[Cell]) -> str:
     """Returns the measured step from which on all seeds have all modes, as a text; "–" if some never do."""
     curve = _curve(cells)
-    modes = [value == MODES for value in curve.get("modes", ())]
+    modes = [value == _modes(cells) for value in curve.get("modes", ())]
     kept = [i for i in range(len(modes)) if all(modes[i:])]
     return f"{curve['step'][kept[0]]:,.0f}" if kept else "–"
+
+
+def _modes(cells: Sequence[Cell]) -> int:
+    """Returns how many modes the data of cells have."""
+    return MODES[cells[0].config["data"]]
 
 
 def _curve(cells: Sequence[Cell]) -> Curve:
@@ -114,7 +121,7 @@ def draw_over_steps(groups: Mapping[str, Mapping[str, Sequence[Cell]]]) -> "Figu
                 error = np.asarray(curve.get(f"{score}/se", 0 * mean), float)  # A single seed has no error.
                 axes.plot(steps, mean, "o-", label=label, markersize=3)
                 axes.fill_between(steps, np.maximum(mean - error, 1e-4), mean + error, alpha=0.2)
-        modes.set(title=title, ylabel=f"modes, of {MODES}")
+        modes.set(title=title, ylabel=f"modes, of {_modes(next(iter(rows.values())))}")
         modes.legend(fontsize="small", loc="best" if len(groups) > 1 else "upper left", bbox_to_anchor=beside)
         divergence.set(yscale="log", xlabel="step", ylabel="reverse KL (nats)")
     return figure
@@ -138,9 +145,10 @@ def draw_tuning(rows: Mapping[str, Sequence[Cell]]) -> "Figure":
     for method, weights in by_weight(rows).items():
         xs = sorted(weights)
         replicas = [[replica for cell in weights[x] for replica in cell.replicas] for x in xs]
-        share.plot(xs, [100 * np.mean([r["modes"] == MODES for r in found]) for found in replicas], "o-", label=method)
+        whole = [[replica["modes"] == _modes(weights[xs[0]]) for replica in found] for found in replicas]
+        share.plot(xs, [100 * np.mean(found) for found in whole], "o-", label=method)
         divergence.plot(xs, [np.mean([r["kl"] for r in found]) for found in replicas], "o-", label=method)
-    for axes, title in ((share, f"seeds with all {MODES} modes (%)"), (divergence, "reverse KL (nats)")):
+    for axes, title in ((share, "seeds with all modes (%)"), (divergence, "reverse KL (nats)")):
         axes.set(xscale="log", xlabel="main weight", title=title)
     divergence.set_yscale("log")
     share.legend()

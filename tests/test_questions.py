@@ -33,8 +33,8 @@ def cell(unit, modes, curve):
 @pytest.mark.parametrize("data", rq3_methods.DATA)
 def test_the_recipes_of_question_3_are_the_best_of_equally_many_tries(data):
     lines = (json.loads(line) for line in (ROOT / "docs" / "results" / "trials.jsonl").read_text().splitlines())
-    named = {line["trial"]: line for line in lines if re.fullmatch(r"\w+_try\d", line.get("trial", ""))}
-    tried = {name: line for name, line in named.items() if line["changed"].get("data", "ring") == data}
+    tries = [line for line in lines if re.fullmatch(r"\w+_try\d", line.get("trial", ""))]
+    tried = {line["trial"]: line for line in tries if line["changed"].get("data", "ring") == data}
     assert set(tried) == set(rq3_tries.get_config(data).compare)
     for method, best in zip(rq3_tries.METHODS, rq3_methods.DATA[data], strict=True):
         assert best == min(range(4), key=lambda number: tried[f"{method}_try{number}"]["bin_kl"])

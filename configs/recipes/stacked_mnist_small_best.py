@@ -4,8 +4,8 @@
 
 `make demo-mnist` is the same. MNIST is read from VEEGAN_DATA_DIR/mnist or TFDS.
 
-Measured with seed 0 on two CPU cores (docs/results/README.md): 1,000 modes and reverse KL 0.0418, where as many held-out
-stacks have 0.0266; 68 minutes beside other work. Two idle cores take about 3.2 steps a second.
+Measured with seed 0 on two CPU cores (docs/results/README.md): 1,000 modes and reverse KL 0.0418, where as many
+held-out stacks have 0.0266; 68 minutes beside other work. Two idle cores take about 3.2 steps a second.
 """
 
 from ml_collections import ConfigDict
