@@ -72,7 +72,8 @@ def test_interpolation_is_along_the_arc_between_its_ends(run):
     ways = run.interpolate(a[None], b[None], steps=5)
     assert ways.shape == (1, 5, 8, 8, 3)
     np.testing.assert_array_equal(run.interpolate(a, b, steps=5), ways[0])
-    np.testing.assert_array_equal(ways[0, [0, 4]], np.stack([run.decode(a), run.decode(b)]))
+    # Batches of other sizes are summed in another order on some processors.
+    np.testing.assert_allclose(ways[0, [0, 4]], np.stack([run.decode(a), run.decode(b)]), rtol=1e-5, atol=1e-6)
     for steps, last, says in (
         (1, b, "steps is 1; it must be at least 2"),
         (3, np.stack([b, b]), "they must be as many"),
