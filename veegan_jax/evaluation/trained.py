@@ -362,7 +362,8 @@ def spherical(a: np.ndarray, b: np.ndarray, t: float) -> np.ndarray:
     """Interpolates between latents `[n, K]` along the arc between them (Shoemake, 1985), at a share t of the way."""
     lengths = np.linalg.norm(a, axis=-1, keepdims=True) * np.linalg.norm(b, axis=-1, keepdims=True)
     cosine = np.sum(a * b, axis=-1, keepdims=True) / np.maximum(lengths, np.finfo(np.float32).tiny)
-    angle = np.arccos(np.clip(cosine, -1, 1))
+    # All sines have one precision, so that the ends are exactly a and b.
+    angle = np.arccos(np.clip(cosine, -1, 1)).astype(np.float64)
     straight = (np.sin(angle) < STRAIGHT) | (lengths == 0)
     sine = np.where(straight, 1, np.sin(angle))
     first = np.where(straight, 1 - t, np.sin((1 - t) * angle) / sine)
