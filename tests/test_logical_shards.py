@@ -139,7 +139,7 @@ def test_what_is_no_sum_over_all_shards_is_refused(communicate, request):
 
 
 def test_xla_compiles_the_stages_alike_for_any_number_of_devices():
-    """Fails without `_opaque_zero`, without `_at_least_two`, without `_compiled_apart` and without `_Once`."""
+    """Fails without `opaque_zero`, without `_at_least_two`, without `_compiled_apart` and without `_Once`."""
     found = []
     for devices in (1, 2, 4):
         call = jax.jit(on_devices(normalised, devices, split=True, parallel="shard_map"))

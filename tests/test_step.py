@@ -91,6 +91,13 @@ def test_scan_of_steps_is_the_steps():
     assert int(fused.step) == 6
 
 
+def test_one_step_stays_in_a_loop():
+    """One step has the bits of longer calls only so: some processors round otherwise what is not in a loop."""
+    _, state, step, arrays = make(tiny())
+    loops = [jax.jit(fuse(step, n)).lower(state, arrays).compile().as_text().count(" while(") for n in (1, 2)]
+    assert loops == [1, 1]
+
+
 def test_ema_by_hand():
     config = tiny(ema_half_life=64.0, batch_size=16)
     _, state, step, arrays = make(config, SGD)

@@ -35,7 +35,7 @@ What runs where:
                  stage 2 gathers, adds and divides likewise
 
 Each device adds the same four terms in the same order, and runs the same loop body. For XLA to compile them alike, it
-must not see that the loops differ. `_opaque_zero`, `_at_least_two`, `_compiled_apart` and `_Once` hide that from XLA.
+must not see that the loops differ. `opaque_zero`, `_at_least_two`, `_compiled_apart` and `_Once` hide that from XLA.
 
 Limits: shards communicate by sums only. Where several seeds are batched (`seed_mapping='vmap'`), bits can differ in the
 last place between numbers of devices; where they are mapped ('auto'), bits are the same.
@@ -51,6 +51,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Var, jaxpr_as_fun, jaxprs_in_params
 
+from veegan_jax.ops.opaque import opaque_zero
 from veegan_jax.parallel.devices import Step
 
 
@@ -72,7 +73,7 @@ class Shards:
         axis: the name of the axis: of the shards in the step, and of the devices around it.
         count: L, the number of shards.
         devices: N, the number of devices, which divides L.
-        zero: int32 `[]`, from `_opaque_zero`.
+        zero: int32 `[]`, from `opaque_zero`.
     """
 
     axis: str
@@ -113,18 +114,16 @@ def over_shards(step: Step, shards: int, devices: int, axis: str, *, split: bool
 
     Args:
         step: a step that draws its shard of the batch by its index on `axis`, and sums over `axis`. What the step
-        returns
-            must be the same on all shards.
+            returns must be the same on all shards.
         shards: L, the number of logical shards.
         devices: N, the number of devices, which divides L.
         axis: the name of the axis.
         split: whether the arrays are `(batches, first)`: this device's part of a stream's batches, `[steps, B/N, …]`,
-        and
-            the number of the first step. Otherwise all shards get the same arrays.
+            and the number of the first step. Otherwise all shards get the same arrays.
     """
 
     def sharded(state: Any, arrays: Any) -> Any:
-        placed, of_one = Shards(axis, shards, devices, _opaque_zero(state.step)), arrays
+        placed, of_one = Shards(axis, shards, devices, opaque_zero(state.step)), arrays
         if split:
             batches, first = placed.split(arrays[0]), arrays[1]
             of_one, arrays = (jax.eval_shape(lambda values: values[0], batches.values), first), (batches, first)
@@ -138,28 +137,8 @@ def over_shards(step: Step, shards: int, devices: int, axis: str, *, split: bool
 
 # What hides the number of devices from XLA. Without any of these four, test_xla_compiles_the_stages_alike_… of
 # tests/test_logical_shards.py fails with jax 0.10.2: XLA makes other operations of the step on one number of devices
-# than on another. Whether bits differ then depends on the net: without `_opaque_zero`, 37 of 1,516 gradients of a small
+# than on another. Whether bits differ then depends on the net: without `opaque_zero`, 37 of 1,516 gradients of a small
 # DCGAN do.
-
-
-@jax.custom_batching.custom_vmap
-def _opaque_zero(step: jax.Array) -> jax.Array:
-    """Returns int32 0, which XLA cannot know to be 0: no step is negative, but XLA does not know that either.
-
-    XLA unrolls a loop of a known number of turns, and a loop of one turn, as on the largest number of devices, becomes
-    part of what is around it. A condition on a known number vanishes likewise. So all loops and conditions here add or
-    compare this zero.
-    """
-    return jnp.where(step < 0, 1, 0)
-
-
-@_opaque_zero.def_vmap
-def _one_zero_for_all_seeds(axis_size: int, batched: Sequence[bool], step: jax.Array) -> tuple[jax.Array, bool]:
-    """Returns one zero for vmapped replicas: a condition on a zero of each would run both branches, and select.
-
-    test_stages_of_batched_seeds_stay_conditions fails without it.
-    """
-    return _opaque_zero(step[0]), False
 
 
 def _at_least_two(local: int) -> int:

@@ -10,6 +10,7 @@ import optax
 
 from veegan_jax.objectives.base import Batch, Objective, Params, Scalars
 from veegan_jax.ops import draws
+from veegan_jax.ops.opaque import opaque_zero
 from veegan_jax.train.state import TrainState
 
 Step = Callable[[TrainState, Any], tuple[TrainState, Scalars]]
@@ -187,9 +188,23 @@ def _average(state: TrainState, batch_size: int, half_life: float) -> dict[str, 
 
 
 def fuse(step: Step, num_steps: int) -> Step:
-    """Fuses `num_steps` steps into one call; the scalars gain a trailing axis `[num_steps]`."""
+    """Fuses `num_steps` steps into one call; the scalars gain a trailing axis `[num_steps]`.
+
+    The bits of each step do not depend on `num_steps`.
+    """
 
     def fused(state: TrainState, arrays: Any) -> tuple[TrainState, Scalars]:
         return jax.lax.scan(lambda carry, _: step(carry, arrays), state, length=num_steps)
 
-    return fused
+    def once(state: TrainState, arrays: Any) -> tuple[TrainState, Scalars]:
+        def turn(_: jax.Array, carry: tuple[TrainState, Scalars]) -> tuple[TrainState, Scalars]:
+            after, scalars = step(carry[0], arrays)
+            return after, jax.tree.map(lambda scalar: scalar[None], scalars)
+
+        shapes = jax.eval_shape(step, state, arrays)[1]
+        empty = jax.tree.map(lambda scalar: jnp.zeros((1, *scalar.shape), scalar.dtype), shapes)
+        return jax.lax.fori_loop(0, 1 + opaque_zero(state.step), turn, (state, empty))
+
+    # XLA would take the only turn of a scan out of its loop. A GPU waits for the host before each turn of a loop whose
+    # number of turns is not known, so longer scans stay scans.
+    return once if num_steps == 1 else fused
