@@ -22,7 +22,7 @@ from ml_collections import ConfigDict
 from tabulate import tabulate
 
 from benchmarks.missing_modes import auc
-from configs.questions import rq1_collapse, rq2_silent_critic, rq3_methods, rq4_tuning
+from configs.questions import ablations, rq1_collapse, rq2_silent_critic, rq3_methods, rq4_tuning
 from veegan_jax.config.build import Experiment, build
 from veegan_jax.config.convert import from_effective
 from veegan_jax.evaluation.curves import Curve, mean_curve
@@ -44,9 +44,11 @@ QUESTIONS: dict[str, Callable[[], ConfigDict]] = {
     "rq2_silent_critic": rq2_silent_critic.get_config,
     "rq3_methods-grid": partial(rq3_methods.get_config, "grid"),
     "rq3_methods-ring": partial(rq3_methods.get_config, "ring"),
+    "rq3_methods-stacked_digits": partial(rq3_methods.get_config, "stacked_digits"),
     "rq4_tuning": rq4_tuning.get_config,
+    "ablations": ablations.get_config,
 }
-MODES = {"grid": 25, "ring": 8}
+MODES = {"grid": 25, "ring": 8, "stacked_digits": 1000}
 # How many examples a gradient, and an AUC, is of.
 EXAMPLES = 4096
 # How many samples of a mixture are scored where the config leaves it to the protocol.
@@ -61,7 +63,7 @@ def cells_of(name: str, folder: Path = CELLS) -> dict[str, list[Cell]]:
 
 def table(name: str, folder: Path = CELLS) -> str:
     """Returns a question's rows as Markdown: how many seeds end with all modes, since when, and the last scores."""
-    body = []
+    body, heads = [], _score_heads(QUESTIONS[name]().data)
     for row, cells in cells_of(name, folder).items():
         if not cells:
             body.append([row, "not run"])
@@ -69,18 +71,21 @@ def table(name: str, folder: Path = CELLS) -> str:
         replicas = [replica for cell in cells for replica in cell.replicas]
         seeds = sum(len(cell.seeds) for cell in cells)
         texts = score_texts(replicas, cells[0].samples)
-        shown = [texts.get(score, "–") for score in ("modes", "high_quality", "kl")]
+        shown = [texts.get(score, "–") for score in heads]
         whole = sum(replica["modes"] == _modes(cells) for replica in replicas)
         body.append([row, f"{whole} of {seeds}", _first_whole(cells), *shown])
-    heads = [
-        "row",
-        "seeds with all modes",
-        "all seeds have all from step",
-        "modes",
-        "high quality (%)",
-        "reverse KL (nats)",
-    ]
-    return tabulate(body, heads, tablefmt="github", disable_numparse=True, missingval="–")
+    titles = ["row", "seeds with all modes", "all seeds have all from step", *heads.values()]
+    return tabulate(body, titles, tablefmt="github", disable_numparse=True, missingval="–")
+
+
+def _score_heads(data: str) -> dict[str, str]:
+    """Returns the scores of a table on some data, and the headings of their columns."""
+    quality = (
+        {"precision": "precision (%)", "recall": "recall (%)"}
+        if data == "stacked_digits"
+        else {"high_quality": "high quality (%)"}
+    )
+    return {"modes": "modes", **quality, "kl": "reverse KL (nats)"}
 
 
 def _first_whole(cells: Sequence[Cell]) -> str:

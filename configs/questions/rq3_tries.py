@@ -2,57 +2,72 @@
 
     python -m veegan_jax.main --config configs/questions/rq3_tries.py:DATA
 
-DATA is ring or grid. Every method gets the same tries: two learning rates, and two values of one number more. That is
-the weight γ of the penalties, by the rule of `configs/recipes` and four times that; or Adam's b1, where there is no
-penalty.
+DATA is ring, grid or stacked_digits. Every method gets the same tries: two learning rates, and two values of one number
+more. That is the weight γ of the penalties, or Adam's b1, where there is no penalty. On the plane γ is that of the rule
+of `configs/recipes` or four times that; on stacked digits that of its best recipe or a quarter of that.
 
-Measured on both (docs/results/trials.jsonl).
+Measured on all three (docs/results/trials.jsonl).
 """
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 from ml_collections import ConfigDict
 
-from configs.questions import Row, comparison, recipe
+from configs import compare
+from configs.questions import Row, both_players, recipe, with_rows
 from veegan_jax.errors import suggestion
 
-# The mean squared distance of the data from their mean, and the number of training steps of a try.
-DATA: dict[str, tuple[float, int]] = {"ring": (1.0, 3_000), "grid": (16.0, 5_000)}
 METHODS = ("gan", "unrolled", "ali", "infogan", "pacgan2", "r3gan", "veegan")
+
+
+class Data(NamedTuple):
+    """What is asked on one data set.
+
+    Attributes:
+        common: returns the fields that all rows have.
+        gamma: the smaller of the two weights of the penalties.
+        steps: the number of training steps of a try.
+        score: the score of which the smallest value is the best try.
+    """
+
+    common: Callable[[], ConfigDict]
+    gamma: float
+    steps: int
+    score: str
 
 
 def get_config(data: str = "grid") -> ConfigDict:
     rows = {f"{method}_try{number}": row for method in METHODS for number, row in enumerate(tries(method, data))}
-    c = question(data, rows, num_steps=steps(data), num_seeds=1)
+    c = question(data, rows, num_steps=asked(data).steps, num_seeds=1)
     c.seed = 100  # Tries have seeds that no result has.
     return c
 
 
 def question(data: str, rows: Mapping[str, Row], *, num_steps: int, num_seeds: int) -> ConfigDict:
     """Returns a comparison on some data, which is measured as the best recipes are."""
-    c = comparison(dict(rows), num_steps=num_steps, num_seeds=num_seeds)
+    c = asked(data).common()
     c.data = data
-    c.eval_samples = 20_000
+    c.num_steps, c.num_seeds = num_steps, num_seeds
     c.keep_latest = 1
     c.eval_every = c.save_every = num_steps // 2
-    return c
+    return with_rows(c, rows)
 
 
-def steps(data: str) -> int:
-    """Returns how many training steps a try has. Raises ValueError for data that are not in `DATA`."""
+def asked(data: str) -> Data:
+    """Returns what is asked on some data. Raises ValueError for data that are not in `DATA`."""
     if data not in DATA:
         raise ValueError(f"DATA is {data!r}; {suggestion(data, DATA)}")
-    return DATA[data][1]
+    return DATA[data]
 
 
 def tries(method: str, data: str) -> list[Row]:
     """Returns the four tries of a method, as the fields in which they differ from the common config."""
-    own = recipe(method, **({"reconstruction_weight": 0.002} if method == "veegan" else {}))
+    own = recipe(method, data, **({"reconstruction_weight": 0.002} if method == "veegan" else {}))
     return [
-        {**own, **change, "optim": _both({"learning_rate": rate, **moment})}
+        {**own, **change, **both_players(learning_rate=rate, **moment)}
         for rate in (1e-3, 3e-3)
-        for change, moment in _second_numbers("penalty" in own, DATA[data][0] / 160)
+        for change, moment in _second_numbers("penalty" in own, asked(data).gamma)
     ]
 
 
@@ -63,5 +78,27 @@ def _second_numbers(penalised: bool, gamma: float) -> list[tuple[Row, dict[str, 
     return [({}, {"b1": b1}) for b1 in (0.5, 0.0)]
 
 
-def _both(fields: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    return {player: dict(fields) for player in ("gen", "disc")}
+def _on_plane() -> ConfigDict:
+    c, _ = compare.grid()
+    c.latent_dim = 16
+    c.eval_samples = 20_000
+    return c
+
+
+def _on_digits() -> ConfigDict:
+    """Returns the networks, batch and updates of the demo, `configs/stacked_digits.py`."""
+    c, _ = compare.DATA["stacked_digits"]()
+    c.latent_dim = 32
+    c.mlp.gen_hidden = c.mlp.rec_hidden = c.mlp.disc_hidden = (256, 256)
+    c.ema_half_life = 32_000.0
+    c.update_order = "alternating"
+    for player in ("gen", "disc"):
+        c.optim[player].b1, c.optim[player].b2 = 0.0, 0.99
+    return c
+
+
+DATA = {
+    "ring": Data(_on_plane, 1 / 160, 3_000, "bin_kl"),
+    "grid": Data(_on_plane, 16 / 160, 5_000, "bin_kl"),
+    "stacked_digits": Data(_on_digits, 2.5, 1_500, "kl"),
+}
