@@ -118,15 +118,17 @@ def draw_over_steps(groups: Mapping[str, Mapping[str, Sequence[Cell]]]) -> "Figu
     columns = figure.subplots(2, len(groups), squeeze=False, sharex=True, sharey="row").T
     beside = None if len(groups) > 1 else (1.0, 1.0)  # A single column has room beside it.
     for (title, rows), (modes, divergence) in zip(groups.items(), columns, strict=True):
-        for label, cells in rows.items():
+        for number, (label, cells) in enumerate(rows.items()):
             curve = _curve(cells)
             steps = np.asarray(curve["step"], float)
+            style = ("o-", "s--")[number // 10 % 2]  # Colours begin again after ten rows.
             for axes, score in ((modes, "modes"), (divergence, "kl")):
                 mean = np.asarray(curve[score], float)
                 error = np.asarray(curve.get(f"{score}/se", 0 * mean), float)  # A single seed has no error.
-                axes.plot(steps, mean, "o-", label=label, markersize=3)
+                axes.plot(steps, mean, style, label=label, markersize=3)
                 axes.fill_between(steps, np.maximum(mean - error, 1e-4), mean + error, alpha=0.2)
         modes.set(title=title, ylabel=f"modes, of {_modes(next(iter(rows.values())))}")
+        modes.ticklabel_format(useOffset=False)
         modes.legend(fontsize="small", loc="best" if len(groups) > 1 else "upper left", bbox_to_anchor=beside)
         divergence.set(yscale="log", xlabel="step", ylabel="reverse KL (nats)")
     return figure
