@@ -185,7 +185,7 @@ LABELS = data_files.pack_idx(np.arange(60, dtype=np.uint8))
 TABLES = {
     "flags": {
         "unknown": Bad("--wrkdir is no flag; did you mean 'workdir'?", ("--wrkdir=x",)),
-        "stray argument": Bad("'ring' is no flag; flags look like --config=configs/ring.py", ("ring",)),
+        "stray argument": Bad("'ring' is no flag; flags look like --config=ring", ("ring",)),
         "mode": Bad("--mode is 'fly'; valid: encode, evaluate, export", ("--mode=fly",)),
         "number": Bad("--num is 'x'; it must be a positive integer", ("--num=x",)),
         "number of none": Bad("--num is '0'; it must be a positive integer", ("--num=0",)),
@@ -316,7 +316,16 @@ TABLES = {
         ),
     },
     "config files": {
-        "missing": Bad("--config rong.py: there is no such file; see configs/", ("--config=rong.py",), config=False),
+        "missing": Bad(
+            "--config rong.py: there is no such file; the project's own configs have names, as ring",
+            ("--config=rong.py",),
+            config=False,
+        ),
+        "missing file of our own": Bad(
+            "--config there/compare.py: there is no such file; the project's own configs have names, as compare:grid",
+            ("--config=there/compare.py:grid",),
+            config=False,
+        ),
         "missing JSON": Bad(
             "--config rong.json: it cannot be read: No such file", ("--config=rong.json",), config=False
         ),

@@ -81,7 +81,7 @@ def test_the_command_line_takes_a_plugin_and_a_run_knows_it(tmp_path):
     assert "\nlsgan, step 4 " in done.stdout
     (tmp_path / "somebodys.py").unlink()
     lost = call("--mode=sample")
-    assert "plugin 'somebodys' cannot be imported: No module named 'somebodys'; install it, or add" in lost.stderr
+    assert "config.json: plugin 'somebodys' cannot be imported: No module named 'somebodys'; install it" in lost.stderr
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,10 @@ class NonFiniteError(UserError):
     """Training produced NaN or infinity; nothing was saved over the last good checkpoint."""
 
 
+class PluginError(UserError):
+    """A plug-in cannot be imported, or adds nothing that can be used."""
+
+
 def check_installed(package: str, extra: str, what: str) -> None:
     """Checks that a package is installed that only some users need.
 

@@ -271,7 +271,7 @@ def _config_and_workdir(argv: Sequence[str], rest: Sequence[str]) -> tuple[Confi
     if CONFIG.value is None:
         if workdir or REFERENCE.value is not None:
             return None, workdir or Path()
-        raise UserError("neither --config nor --workdir is given; try --config configs/ring.py")
+        raise UserError("neither --config nor --workdir is given; try --config ring")
     file = config_file.find(CONFIG.value)
     _import_jax()
     from veegan_jax.config.plugins import joined, load_plugins

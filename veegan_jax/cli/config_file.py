@@ -36,7 +36,9 @@ def find(given: str) -> str:
     name, colon, variant = given.partition(":")
     kind = Path(name).suffix.lower()
     if kind == ".py" and not Path(name).is_file():
-        raise UserError(f"--config {name}: there is no such file; see configs/")
+        stem = Path(name).stem
+        own = f"{stem}{colon}{variant}" if stem in known_configs() else "ring"
+        raise UserError(f"--config {name}: there is no such file; the project's own configs have names, as {own}")
     if kind == ".json" and colon:
         raise UserError(f"--config {given}: a JSON config has no variants, as {variant!r}; give {name}")
     if kind in (".py", ".json"):

@@ -22,7 +22,7 @@ def check_rest(rest: Sequence[str], values: flags.FlagValues) -> None:
         override = re.match(r"--?(no)?config\.", argument)
         if override and values["config"].value is None:
             name = argument.lstrip("-").partition("=")[0]
-            raise UserError(f"--{name} changes a field of --config, which is not given; try --config configs/ring.py")
+            raise UserError(f"--{name} changes a field of --config, which is not given; try --config ring")
         if not override and (argument.startswith("--") or not value_may_follow):
             raise UserError(unknown_flag(argument, values) if argument.startswith("-") else stray_argument(argument))
         value_may_follow = bool(override) and "=" not in argument
@@ -30,7 +30,7 @@ def check_rest(rest: Sequence[str], values: flags.FlagValues) -> None:
 
 def stray_argument(argument: str) -> str:
     """Returns the message about an argument that belongs to no flag."""
-    return f"{argument!r} is no flag; flags look like --config=configs/ring.py"
+    return f"{argument!r} is no flag; flags look like --config=ring"
 
 
 def unknown_flag(argument: str, values: flags.FlagValues) -> str:

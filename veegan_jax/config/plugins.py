@@ -8,7 +8,7 @@ from types import ModuleType
 from typing import Any
 
 from veegan_jax.data import SOURCES
-from veegan_jax.errors import UserError, one_line
+from veegan_jax.errors import PluginError, one_line
 from veegan_jax.metrics import COLUMNS, METRICS
 from veegan_jax.models import MODELS
 from veegan_jax.objectives import OBJECTIVES
@@ -34,13 +34,13 @@ def load_plugins(names: str) -> None:
         names: names of modules, or of entry points of the group `veegan_jax.plugins`, joined by commas; or empty.
 
     Raises:
-        UserError: if a plug-in cannot be imported, defines nothing, or gives a name that another entry has.
+        PluginError: if a plug-in cannot be imported, defines nothing, or gives a name that another entry has.
     """
     for name in filter(None, names.split(",")):
         module = _import(name)
         found = {registry: getattr(module, registry) for registry in REGISTRIES if hasattr(module, registry)}
         if not found:
-            raise UserError(f"plugin {name!r} defines none of {', '.join(REGISTRIES)}, and so adds nothing")
+            raise PluginError(f"plugin {name!r} defines none of {', '.join(REGISTRIES)}, and so adds nothing")
         for registry, entries in found.items():
             _add(name, REGISTRIES[registry], entries)
         columns = {c.name: c for metric in found.get("METRICS", {}).values() for c in metric.columns}
@@ -55,19 +55,19 @@ def joined(names: Iterable[str]) -> str:
 def _add(name: str, registry: dict[str, Any], entries: dict[str, Any]) -> None:
     for key, entry in entries.items():
         if registry.get(key, entry) is not entry:
-            raise UserError(f"plugin {name!r} defines {key!r}, which is there already; give it another name")
+            raise PluginError(f"plugin {name!r} defines {key!r}, which is there already; give it another name")
         registry[key] = entry
 
 
 def _import(name: str) -> ModuleType:
     if not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", name.replace("-", "_")):
-        raise UserError(f"plugin is {name!r}; it must be the name of a module, as my_package.my_method")
+        raise PluginError(f"plugin is {name!r}; it must be the name of a module, as my_package.my_method")
     offered = {point.name: point.value for point in importlib.metadata.entry_points(group=GROUP)}
     try:
         return importlib.import_module(offered.get(name, name))
     except ModuleNotFoundError as error:
-        raise UserError(
+        raise PluginError(
             f"plugin {name!r} cannot be imported: {one_line(error)}; install it, or add its folder to PYTHONPATH"
         ) from error
     except Exception as error:
-        raise UserError(f"plugin {name!r} cannot be imported: {type(error).__name__}: {one_line(error)}") from error
+        raise PluginError(f"plugin {name!r} cannot be imported: {type(error).__name__}: {one_line(error)}") from error

@@ -14,7 +14,7 @@ from typing import IO, Any
 
 from veegan_jax.config.convert import differences, from_effective, read_json
 from veegan_jax.data.contents import Contents, changes
-from veegan_jax.errors import UserError, one_line
+from veegan_jax.errors import PluginError, UserError, one_line
 from veegan_jax.paths import local_path
 from veegan_jax.storage.files import write_atomically
 
@@ -167,7 +167,8 @@ def stored_config(workdir: Path) -> dict[str, Any]:
     """Returns the config of the run in a folder.
 
     Raises:
-        UserError: if there is none, it is not JSON, or its fields are not those of this version.
+        UserError: if there is none, it is not JSON, its fields are not those of this version, or a plug-in of it cannot
+            be loaded.
     """
     path = workdir / CONFIG
     if not path.exists():
@@ -175,6 +176,8 @@ def stored_config(workdir: Path) -> dict[str, Any]:
     try:
         stored = read_json(path)
         from_effective(stored)
+    except PluginError as error:
+        raise UserError(f"{path}: {error}") from error
     except UserError as error:
         raise UserError(
             f"{path} is damaged or of another version: {error}; each checkpoint's meta has a copy"
