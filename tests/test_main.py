@@ -207,6 +207,7 @@ def test_stopped_by_a_signal_and_resumed(long_run, tmp_path, number):
     process.send_signal(number)
     _, stderr = process.communicate(timeout=120)
     assert process.returncode == 75, stderr
+    assert f"{signal.Signals(number).name}: stopping after the call in progress, of at most " in stderr
     assert f"stopped by {signal.Signals(number).name}; the run is saved. To resume:" in stderr
     assert f"--workdir={tmp_path}" in stderr
     assert "Traceback" not in stderr

@@ -155,7 +155,7 @@ def test_a_thread_of_a_notebook_or_a_service_handles_no_signals():
     found = []
 
     def train_here():
-        with StopSignals() as stop:
+        with StopSignals(1) as stop:
             found.append((handled(), stop.asked()))
 
     worker = threading.Thread(target=train_here)

@@ -70,7 +70,7 @@ def train(config: ConfigDict, workdir: Path, name: str = "") -> Outcome:
     experiment = build(config)
     evaluation = Evaluation(experiment)
     devices = select_devices(config)
-    with StopSignals() as stop, ExitStack() as opened:
+    with StopSignals(config.steps_per_call) as stop, ExitStack() as opened:
         # Process 0 alone reads and writes. The others never call what needs the folder, so they may pretend to have it.
         start = partial(open_run, evaluation, workdir, name or config.objective, len(devices))
         run = cast(OpenRun, run_on_primary("the start", lambda: opened.enter_context(start())))
