@@ -213,11 +213,13 @@ class Pool:
                     self._slots.append(slot)
                     if code == 0:
                         print(f"{cell.name}: done", flush=True)
-                    elif code != EXIT_STOPPED:
+                    elif self.stopped and code in (EXIT_STOPPED, -signal.SIGTERM):
+                        pass  # SIGTERM ends a row that does not train yet, or no longer does: there is nothing to save.
+                    elif code == EXIT_STOPPED:
+                        waiting.append(cell)  # somebody stopped this row alone
+                    else:
                         failed.append((cell, _reason(cell, code)))
                         print(f"{cell.name}: failed", flush=True)
-                    elif not self.stopped:
-                        waiting.append(cell)  # somebody stopped this row alone
         return failed
 
     def _start(self, cell: Cell) -> None:
@@ -237,6 +239,8 @@ class Pool:
                 env={**os.environ, **_devices(slot)},
             )
         self._running[cell] = slot, process
+        if self.stopped:  # The signal came while the row was being started, and did not reach it.
+            process.terminate()
 
     def _stop(self, number: int, frame: Any) -> None:
         self.stopped = True

@@ -129,6 +129,16 @@ def test_a_sweep_that_is_stopped_and_killed_resumes_to_the_table_of_the_comparis
     assert [line[1:3] for line in shown(again)] == [["-m", "veegan_jax.main"]]  # the table alone
 
 
+def test_a_sweep_that_is_stopped_before_its_rows_train_names_no_row_as_failed(config, tmp_path):
+    workdir = tmp_path / "sweep"
+    with started(config, workdir, "--local=2") as process:
+        wait_for(lambda: (workdir / "logs" / "veegan.log").exists())
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=60)
+    assert (process.returncode, "failed" in errors) == (75, False), errors
+    assert not list(workdir.glob("*/checkpoints"))
+
+
 def test_rows_that_fail_are_named_with_reason_and_log_and_the_others_are_trained(call, tmp_path):
     workdir = tmp_path / "sweep"
     config = write(tmp_path, {"bad": {"batch_size": -1}, "good": {"num_steps": 20, "eval_every": 20}})
