@@ -27,6 +27,7 @@ SCORES = (
     "precision",
     "recall",
     "reconstruction",
+    "classifier_fid",
 )
 # Fields that change neither what is trained nor what is measured.
 APART = ("log_every", "eval_every", "save_every", "keep_latest", "keep_best", "seed_mapping", "num_steps", "seed")

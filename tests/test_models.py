@@ -16,7 +16,7 @@ from veegan_jax.ops.axis import AXIS
 
 SHAPE = (8, 8, 3)
 SMALL = {
-    "dcgan": {"base_width": 4, "rec_hidden": (16,), "disc_hidden": (8,)},
+    "dcgan": {"base_width": 4, "rec_hidden": (16,), "disc_hidden": (8,), "disc_x_hidden": (24,)},
     "mlp": {"gen_hidden": (16,), "rec_hidden": (16,), "disc_hidden": (8,)},
     "resnet": {"base_width": 4, "rec_hidden": (16,), "disc_hidden": (8,)},
 }
@@ -201,10 +201,14 @@ def test_dcgan_normalises_all_but_the_first_layer_of_d_and_f_and_the_last_of_g()
         assert sum(key.startswith("BatchNorm") for key in params) == norms
 
 
-def test_dcgan_ends_in_a_linear_layer_without_latents():
-    disc = small("dcgan").disc
+def test_dcgan_has_hidden_layers_of_their_own_for_pairs_and_for_images_alone():
+    disc = small("dcgan", disc_x_hidden=()).disc
     assert set(outlined(disc, SHAPE)["Mlp_0"]) == {"Dense_0"}
     assert set(outlined(disc, (5,), SHAPE)["Mlp_0"]) == {"Dense_0", "Dense_1"}
+    disc = small("dcgan", disc_hidden=(7,), disc_x_hidden=(6, 5)).disc
+    assert [outlined(disc, SHAPE)["Mlp_0"][f"Dense_{i}"]["bias"].shape for i in range(3)] == [(6,), (5,), (1,)]
+    assert outlined(disc, (5,), SHAPE)["Mlp_0"]["Dense_0"]["bias"].shape == (7,)
+    disc = small("dcgan").disc
     assert set(outlined(disc, (5,))) == {"Mlp_0"}
 
 

@@ -87,6 +87,7 @@ def dcgan(
     disc_norm: Norm = "batch",
     rec_hidden: tuple[int, ...] = (500, 500),
     disc_hidden: tuple[int, ...] = (200,),
+    disc_x_hidden: tuple[int, ...] = (),
     init: Literal["normal_0.02", "glorot_uniform", "glorot_normal", "he_normal", "lecun_normal", "orthogonal"] = (
         "normal_0.02"
     ),
@@ -114,8 +115,8 @@ def dcgan(
             'none'). Gradient penalties need 'none', and the relativistic loss should have it, since with 'batch' an
             example's gradient depends on its batch.
         rec_hidden: The widths of the reconstructor's hidden layers after the convolutions.
-        disc_hidden: The widths of the discriminator's hidden layers after the convolutions where it sees z; where it
-            sees x alone, it ends in a linear layer.
+        disc_hidden: The widths of the discriminator's hidden layers after the convolutions where it sees z.
+        disc_x_hidden: The widths of the discriminator's hidden layers after the convolutions where it sees x alone.
         init: The initialisation of the kernels; biases start at 0.
 
     Raises:
@@ -135,5 +136,5 @@ def dcgan(
     return network.Nets(
         gen=network.from_module(gen),
         rec=lambda outputs: network.from_module(Reconstructor(rec_trunk, tuple(rec_hidden), outputs, init, dtype)),
-        disc=network.from_module(Discriminator(disc_trunk, tuple(disc_hidden), init, dtype)),
+        disc=network.from_module(Discriminator(disc_trunk, tuple(disc_hidden), tuple(disc_x_hidden), init, dtype)),
     )

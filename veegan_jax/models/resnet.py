@@ -123,5 +123,5 @@ def resnet(
     return network.Nets(
         gen=network.from_module(Generator(up, shape[-1], bounded, dtype)),
         rec=lambda outputs: network.from_module(Reconstructor(down, tuple(rec_hidden), outputs, **head)),
-        disc=network.from_module(Discriminator(down, tuple(disc_hidden), **head)),
+        disc=network.from_module(Discriminator(down, tuple(disc_hidden), (), **head)),
     )
