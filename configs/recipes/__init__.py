@@ -10,7 +10,15 @@ from veegan_jax.config import base_config
 
 
 def best(
-    data: str, *, gamma: float, latent_dim: int, std: float, learning_rate: float, b1: float = 0.0, b2: float = 0.99
+    data: str,
+    *,
+    gamma: float,
+    latent_dim: int,
+    std: float,
+    learning_rate: float,
+    schedule: str = "cosine",
+    b1: float = 0.0,
+    b2: float = 0.99,
 ) -> ConfigDict:
     """Returns VEEGAN's objective with relativistic pairs, R1 and R2 penalties, and a second critic of x alone.
 
@@ -19,7 +27,9 @@ def best(
         gamma: The weight γ of both penalties, in squared units of the data.
         latent_dim: The number of latents K, more than the dimensions in which the data vary from mode to mode.
         std: The σ of p(z|x): how much of a latent the critic of pairs lets x leave open.
-        learning_rate: The learning rate of both players at the start, which falls to 0 as a cosine.
+        learning_rate: The learning rate of both players at the start.
+        schedule: What the rate becomes: 'cosine' takes it to 0, 'constant' keeps it, so that the moving average alone
+            calms the generator, and what a run has learnt does not depend on how long it will be.
         b1: The decay rate of Adam's mean of the gradient.
         b2: The decay rate of Adam's mean of the squared gradient.
     """
@@ -33,7 +43,7 @@ def best(
     c.veegan.reconstructor_std = std
     c.penalty.r1 = c.penalty.r2 = gamma
     for player in ("gen", "disc"):
-        c.optim[player].schedule = "cosine"
+        c.optim[player].schedule = schedule
         c.optim[player].learning_rate = learning_rate
         c.optim[player].b1, c.optim[player].b2 = b1, b2
     c.update_order = "alternating"
