@@ -7,7 +7,7 @@ z alone makes.
 
 Measured with seed 100, on an H200 (docs/results/gpu.md): 10 modes and 82.9 % by the calibrated rule, and reverse KL
 0.023, after 35,000 of 60,000 steps, where real data score 10 and 99.8 %. What is missed is along the first component
-alone: samples between its modes. It needs a GPU: a core takes many hours.
+alone: samples between its modes. It is made for a GPU. Not measured with fresh seeds yet.
 """
 
 from ml_collections import ConfigDict

@@ -116,7 +116,8 @@ def dcgan(
             example's gradient depends on its batch.
         rec_hidden: The widths of the reconstructor's hidden layers after the convolutions.
         disc_hidden: The widths of the discriminator's hidden layers after the convolutions where it sees z.
-        disc_x_hidden: The widths of the discriminator's hidden layers after the convolutions where it sees x alone.
+        disc_x_hidden: The widths of the discriminator's hidden layers after the convolutions where it sees x alone;
+            without any, it ends in a linear layer there, as DCGAN's does.
         init: The initialisation of the kernels; biases start at 0.
 
     Raises:
