@@ -144,8 +144,14 @@ class StepCount(NamedTuple):
 
 
 def count_step(experiment: Experiment) -> StepCount:
-    """Counts a step of VEEGAN, without any forward pass twice: the players share theirs."""
+    """Counts a step of VEEGAN, without any forward pass twice: the players share theirs.
+
+    Raises:
+        ValueError: If penalties are lazy, since steps then differ.
+    """
     config, objective = experiment.config, experiment.objective
+    if config.penalty.every != 1:
+        raise ValueError(f"penalty.every is {config.penalty.every}; steps are counted only where it is 1")
     state = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype), abstract_state(experiment))
     costs = {
         name: net_cost(objective.nets[name], state.params[name], *(_batch(config.batch_size, s) for s in shapes))

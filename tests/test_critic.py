@@ -8,6 +8,7 @@ import pytest
 
 from tests.helpers import tiny
 from tests.test_objectives import first_batch
+from tests.test_step import make
 from veegan_jax.config.build import build
 from veegan_jax.errors import UserError
 from veegan_jax.models.network import Network, packed
@@ -56,6 +57,33 @@ def test_penalty_moves_the_discriminator():
 def test_penalty_is_annealed_along_half_a_cosine(step, fraction):
     gained = critic_losses(step=step, r1=1.0, final=0.2, anneal_steps=100).disc - critic_losses().disc
     np.testing.assert_allclose(gained, fraction * 0.5 * SLOPES["r1"], rtol=1e-4)
+
+
+def test_lazy_penalties_come_in_every_kth_step_at_k_times_their_weight():
+    gained = [(critic_losses(step=step, r1=0.3, r2=0.2, every=3).disc - critic_losses().disc) for step in range(7)]
+    whole = 3 * 0.5 * (0.3 * SLOPES["r1"] + 0.2 * SLOPES["r2"])
+    np.testing.assert_allclose(gained, [whole, 0, 0, whole, 0, 0, whole], rtol=1e-5, atol=1e-6)
+
+
+def test_lazy_penalties_move_the_discriminator_as_much_in_k_steps():
+    def gradient(step, every):
+        return jax.jit(jax.grad(lambda w: critic_losses(w=w, step=step, r1=0.3, every=every).disc))(W)
+
+    plain = jax.grad(lambda w: critic_losses(w=w).disc)(W)
+    in_one = gradient(0, 1) - plain
+    np.testing.assert_allclose(gradient(4, 4) - plain, 4 * in_one, rtol=1e-5)
+    np.testing.assert_array_equal(gradient(3, 4), jax.jit(lambda: plain)())
+
+
+def test_steps_without_lazy_penalties_leave_out_their_work():
+    """The critics' slopes are in branches, and a turn of the generator, which needs no slopes, has none."""
+    config = tiny(update_order="alternating")
+    config.veegan.x_critic = 1.0
+    config.penalty.update({"r1": 0.1, "r2": 0.1, "every": 4})
+    for player, branches in (("disc", True), ("gen", False)):
+        _, state, step, arrays = make(config, turns=[(player,)])
+        program = jax.jit(step).lower(state, arrays).compile().as_text()
+        assert (" conditional(" in program) is branches
 
 
 def test_second_critic_has_a_weight_for_the_generator_alone():
@@ -107,4 +135,14 @@ def test_a_schedule_without_a_penalty_is_refused():
     config = tiny()
     config.penalty.anneal_steps = 10
     with pytest.raises(UserError, match="config.penalty.anneal_steps is 10, but r1 and r2 are 0"):
+        build(config)
+
+
+def test_lazy_penalties_that_could_mean_nothing_are_refused():
+    config = tiny()
+    config.penalty.every = 4
+    with pytest.raises(UserError, match="config.penalty.every is 4, but r1 and r2 are 0"):
+        build(config)
+    config.penalty.r1, config.penalty.every = 1.0, 0
+    with pytest.raises(UserError, match="config.penalty.every is 0; it must be 1 or more"):
         build(config)

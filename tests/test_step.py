@@ -187,9 +187,9 @@ def test_streamed_batches_are_those_of_their_steps():
     [("veegan", "relativistic"), ("gan", "hinge"), ("ali", "minimax"), ("aae", "kl"), slow("unrolled", "relativistic")],
 )
 def test_options_compose(objective, loss):
-    """Packing, both penalties and their schedule, spectral normalisation and several turns at once."""
+    """Packing, both penalties, lazy and with a schedule, spectral normalisation and several turns at once."""
     config = tiny(objective, packing=2, spectral_norm=True)
-    config.penalty.update({"r1": 0.1, "r2": 0.1, "final": 0.5, "anneal_steps": 3})
+    config.penalty.update({"r1": 0.1, "r2": 0.1, "final": 0.5, "anneal_steps": 3, "every": 2})
     config[config.objective].adversarial_loss = loss
     _, state, step, arrays = make(config, turns=turns("alternating", 1, 2))
     after, scalars = jax.jit(fuse(step, 3))(state, arrays)

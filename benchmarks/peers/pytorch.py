@@ -50,6 +50,7 @@ WITHOUT = {
     "veegan.learned_std": False,
     "veegan.real_pair_weight": 0.0,
     "penalty.anneal_steps": 0,
+    "penalty.every": 1,
 }
 
 

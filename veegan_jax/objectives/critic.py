@@ -85,9 +85,19 @@ class Critic:
 
     def _losses_of_one(self, params: Params, generated: Inputs, real: Inputs, step: jax.Array) -> CriticLosses:
         family, penalty = FAMILIES[self.family], self.penalty
-        logits_g, slope_g = _logits_and_slope(self.net, params, generated, needed=penalty.r2 > 0)
-        logits_r, slope_r = _logits_and_slope(self.net, params, real, needed=penalty.r1 > 0)
-        penalties = 0.5 * penalty.fraction(step) * (penalty.r2 * slope_g + penalty.r1 * slope_r)
+
+        def logits_and_slopes(penalised: bool) -> tuple[jax.Array, jax.Array, jax.Array]:
+            logits_g, slope_g = _logits_and_slope(self.net, params, generated, needed=penalised and penalty.r2 > 0)
+            logits_r, slope_r = _logits_and_slope(self.net, params, real, needed=penalised and penalty.r1 > 0)
+            return logits_g, logits_r, penalty.r2 * slope_g + penalty.r1 * slope_r
+
+        logits_g, logits_r, slopes = logits_and_slopes(penalty.every == 1)
+        if penalty.every > 1:
+            # The branch computes logits anew, so that a generator's turn, which needs no slopes, drops all of it.
+            slopes = penalty.every * jax.lax.cond(
+                step % penalty.every == 0, lambda: logits_and_slopes(True)[2], lambda: jnp.zeros(())
+            )
+        penalties = 0.5 * penalty.fraction(step) * slopes
         real_sg = jax.lax.stop_gradient(logits_r)
         return CriticLosses(
             disc=family.disc(logits_g, logits_r) + penalties,
