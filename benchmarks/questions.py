@@ -158,7 +158,7 @@ def draw_tuning(rows: Mapping[str, Sequence[Cell]]) -> "Figure":
     for axes, title in ((share, "seeds with all modes (%)"), (divergence, "reverse KL (nats)")):
         axes.set(xscale="log", xlabel="main weight", title=title)
     divergence.set_yscale("log")
-    share.legend()
+    figure.legend(*share.get_legend_handles_labels(), loc="outside right upper")
     return figure
 
 

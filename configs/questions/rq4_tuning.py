@@ -24,4 +24,4 @@ def get_config() -> ConfigDict:
         rows[f"aae_1e{exponent}"] = recipe("aae", reconstruction_weight=weight)
         # A GAN with penalties has no weight but theirs, which is 0.1 in the recipe: the decades around it.
         rows[f"r3gan_1e{exponent + 1}"] = {**recipe("r3gan"), "penalty": {"r1": 10 * weight, "r2": 10 * weight}}
-    return comparison(rows, num_steps=2_000, num_seeds=3)
+    return comparison(rows, num_steps=5_000, num_seeds=3)
