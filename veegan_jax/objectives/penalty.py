@@ -34,8 +34,8 @@ def penalty(*, r1: float = 0.0, r2: float = 0.0, final: float = 1.0, anneal_step
         final: The fraction of both weights that is left at the end of the schedule; 1 for constant weights.
         anneal_steps: The number of steps over which the weights change from their full value to that fraction, along
             half a cosine; 0 for constant weights.
-        every: The number of steps from one that has the penalties to the next, which has them at so many times their
-            weight (lazy regularisation: StyleGAN2, Karras et al. 2020, section 3.1); 1 for penalties in each step.
+        every: The penalties are taken in every k-th step, at k times their weight, where k is this number (lazy
+            regularisation: StyleGAN2, Karras et al. 2020, section 3.1); 1 for penalties in each step.
 
     Raises:
         ValueError: If a number is negative, if `every` is 0, or if a schedule is given without a penalty.
