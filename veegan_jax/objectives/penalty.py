@@ -38,14 +38,12 @@ def penalty(*, r1: float = 0.0, r2: float = 0.0, final: float = 1.0, anneal_step
             regularisation: StyleGAN2, Karras et al. 2020, section 3.1); 1 for penalties in each step.
 
     Raises:
-        ValueError: If a number is negative, if `every` is 0, or if a schedule is given without a penalty.
+        ValueError: If a number is too small, or if a schedule is given without a penalty.
     """
     checked = Penalty(r1, r2, final, anneal_steps, every)
     for name, value in checked._asdict().items():
-        if value < 0:
-            raise ValueError(f"{name} is {value}; it must be 0 or more")
-    if every == 0:
-        raise ValueError("every is 0; it must be 1 or more")
+        if value < (least := 1 if name == "every" else 0):
+            raise ValueError(f"{name} is {value}; it must be {least} or more")
     if not (r1 or r2):
         if anneal_steps:
             raise ValueError(f"anneal_steps is {anneal_steps}, but r1 and r2 are 0: there is no penalty to anneal")
