@@ -38,7 +38,7 @@ def penalty(*, r1: float = 0.0, r2: float = 0.0, final: float = 1.0, anneal_step
             regularisation: StyleGAN2, Karras et al. 2020, section 3.1); 1 for penalties in each step.
 
     Raises:
-        ValueError: If a number is too small, or if a schedule is given without a penalty.
+        ValueError: If a number is too small, or if a schedule or `every` is given without a penalty.
     """
     checked = Penalty(r1, r2, final, anneal_steps, every)
     for name, value in checked._asdict().items():
