@@ -5,8 +5,7 @@
 `make demo-mnist` is the same. MNIST is read from VEEGAN_DATA_DIR/mnist or TFDS.
 
 Measured (docs/results/cells), five seeds on an H100: 1,000 ± 0 modes and reverse KL 0.0380 ± 0.0011, where as many
-held-out stacks have 0.0266. Seed 0 on two CPU cores: 0.0386; they took 2.9 to 3.3 steps a second while little else
-ran, so 51 to 57 minutes of steps.
+held-out stacks have 0.0266. Seed 0 on two CPU cores: 0.0386 in 53.5 minutes, with all that is measured on the way.
 """
 
 from ml_collections import ConfigDict
